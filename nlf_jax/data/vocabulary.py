@@ -1,0 +1,104 @@
+"""Symbols of a text corpus and their integer ids."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+from nlf_jax.errors import UserError
+
+UNKNOWN_ID = 0
+PADDING_ID = 1
+NUM_SPECIAL = 2
+UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Single-character symbols in sorted order; id 0 is unknown, id 1 padding.
+
+    `symbols[i]` has id `i + 2`, so that `len(vocabulary)` is the size of a model's output layer.
+    Hashable, so that it can be static metadata of a JAX pytree.
+
+    Raises:
+      UserError: the symbols are not distinct, sorted single characters.
+    """
+
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.symbols or any(len(symbol) != 1 for symbol in self.symbols):
+            raise UserError("A vocabulary needs at least one symbol, each a single character.")
+        if list(self.symbols) != sorted(set(self.symbols)):
+            raise UserError("The symbols of a vocabulary must be distinct and in sorted order.")
+
+    @classmethod
+    def from_lines(cls, lines: Iterable[str]) -> "Vocabulary":
+        """The vocabulary of every character that occurs in `lines`."""
+        return cls(tuple(sorted(set("".join(lines)))))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        """Reads what `to_json` wrote.
+
+        Raises:
+          UserError: `text` is not such a document.
+        """
+        try:
+            symbols = json.loads(text)["symbols"]
+            if not all(isinstance(symbol, str) for symbol in symbols):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                "The vocabulary file is damaged: expected a list of symbols."
+            ) from error
+        return cls(tuple(symbols))
+
+    def to_json(self) -> str:
+        """A JSON document `{"symbols": [...]}`."""
+        return json.dumps({"symbols": list(self.symbols)})
+
+    def __len__(self) -> int:
+        return len(self.symbols) + NUM_SPECIAL
+
+    def encode(self, text: str) -> np.ndarray:
+        """Ids of `text`, int32 [T].
+
+        Raises:
+          UserError: a character is outside the vocabulary; the message names it and its position.
+        """
+        ids = self.encode_known(text)
+        strangers = np.flatnonzero(ids == UNKNOWN_ID)
+        if strangers.size:
+            position = int(strangers[0])
+            raise UserError(
+                f"Symbol {text[position]!r} at position {position} is not among the "
+                f"{len(self.symbols)} symbols of this vocabulary; remove or replace it."
+            )
+        return ids
+
+    def encode_known(self, text: str) -> np.ndarray:
+        """Ids of `text`, int32 [T], with `UNKNOWN_ID` for characters outside the vocabulary."""
+        codes = _code_points(text)
+        positions = np.searchsorted(self._codes, codes)
+        known = self._codes[np.minimum(positions, len(self._codes) - 1)] == codes
+        return np.where(known, positions + NUM_SPECIAL, UNKNOWN_ID).astype(np.int32)
+
+    def decode(self, ids: np.ndarray, lengths: np.ndarray) -> list[str]:
+        """Texts of right-padded rows: ids int [N, T], lengths int [N].
+
+        The two special ids inside a row are shown as U+FFFD, so a text keeps its length.
+        """
+        table = np.array([UNKNOWN_CHARACTER] * NUM_SPECIAL + list(self.symbols))
+        rows = zip(np.asarray(ids), np.asarray(lengths), strict=True)
+        return ["".join(table[row[:length]]) for row, length in rows]
+
+    @functools.cached_property
+    def _codes(self) -> np.ndarray:
+        return _code_points("".join(self.symbols))
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
