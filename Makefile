@@ -1,0 +1,73 @@
+# Everything runs in ./.venv, which is made on first use; nothing is installed elsewhere.
+EXP = quickstart
+WORKDIR =
+ARGS =
+PYTHON ?= python3
+
+SHELL = /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help train eval sample test lint experiment
+
+VENV_PYTHON := .venv/bin/python
+PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
+EXPERIMENTS := $(notdir $(basename $(shell grep -ls '__name__ == "__main__"' experiments/*.py)))
+MUSIC := polyphonic bach midi
+
+# Through the environment, so that names with spaces or quotes reach the shell as they are.
+export EXP WORKDIR
+
+help: ## show this text
+	@echo 'Usage: make TARGET [EXP=...] [WORKDIR=...] [ARGS="..."] [PYTHON=python3.11]'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1 : /p' Makefile | awk -F ' : ' '{ printf "%-9s %s\n", $$1, $$2 }'
+	@echo 'EXP is one of: $(EXPERIMENTS)  (default: $(EXP))'
+	@echo 'WORKDIR is where a run is kept; each experiment has a default.'
+	@echo 'ARGS are more flags, for instance ARGS="--model=lstm --config.seed=1"; ARGS="--help" lists them.'
+
+train: ## train EXP, or go on with the run in WORKDIR
+eval: ## score the run in WORKDIR
+sample: ## draw samples from the run in WORKDIR
+
+# `exec` hands Ctrl-C and SIGTERM to Python itself, which saves before it ends.
+train eval sample: experiment .venv/.runtime $(if $(filter $(MUSIC),$(EXP)),.venv/.music)
+	@exec $(VENV_PYTHON) -m "experiments.$$EXP" --mode=$@ $(if $(WORKDIR),--workdir="$$WORKDIR") $(ARGS)
+
+test: lint ## check style and types, then run the tests (ARGS go to pytest)
+	@exec $(VENV_PYTHON) -m pytest $(ARGS)
+
+lint: .venv/.dev ## check style and types only
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m ty check --python .venv
+
+experiment:
+	@case ' $(EXPERIMENTS) ' in *" $$EXP "*) ;; \
+	*) echo "There is no experiment '$$EXP'; EXP is one of: $(EXPERIMENTS)" >&2; exit 2 ;; esac
+
+# A stamp is touched only after its install ended well, so a broken one is taken up again.
+.venv/.created:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no '$(PYTHON)'; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1); name another: make PYTHON=python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -m venv --clear .venv
+	@touch $@
+
+.venv/.runtime: .venv/.created setup.cfg
+	@$(call install,.,runtime packages (about 1 GB))
+	@touch $@
+
+.venv/.music: .venv/.runtime
+	@$(call install,.[music],music packages (about 0.3 GB))
+	@touch $@
+
+.venv/.dev: .venv/.music
+	@$(call install,.[dev],developer packages (about 0.2 GB))
+	@touch $@
+
+define install
+echo 'Installing the $(2) into .venv, once; this needs the network ...' >&2; \
+$(PIP_INSTALL) --editable '$(1)' || { \
+echo 'The install failed; what pip says about it is above. It needs the network this one time' \
+'(or a mirror in PIP_INDEX_URL, a proxy in HTTPS_PROXY); then give the same command again.' >&2; exit 2; }
+endef
