@@ -1,0 +1,1 @@
+"""Training: state, schedules, checkpoints, metrics, the loop and scoring."""

@@ -1,0 +1,142 @@
+"""The training state on the device, and the compiled training step."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from nlf_jax import objectives
+from nlf_jax.models.sequence_model import SequenceModel
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that a step changes; all leaves are arrays.
+
+    Attributes:
+      model: the network and its length prior, which is not trained.
+      opt_state: of the optimiser.
+      step: batches seen, skipped ones included.
+      key: of the run; step n uses fold_in(key, n).
+      skipped: steps skipped so far because the loss or the gradient was not finite.
+      skipped_in_a_row: of them, those since the last good step.
+    """
+
+    model: SequenceModel
+    opt_state: PyTree
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+    skipped: Int[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
+
+
+class StepMetrics(NamedTuple):
+    """Scalars of one step, left on the device.
+
+    Attributes:
+      loss: the training loss, in nats per symbol.
+      nats: minus the ELBO at KL weight 1, summed over the batch.
+      kl: summed over the batch, unweighted.
+      reconstruction: minus log p(x|z), summed over the batch.
+      tokens: sum of T + 1.
+      grad_norm: before clipping.
+      skipped: the step changed nothing, for a loss or gradient that is not finite.
+      skipped_in_a_row: with this step.
+    """
+
+    loss: Float[Array, ""]
+    nats: Float[Array, ""]
+    kl: Float[Array, ""]
+    reconstruction: Float[Array, ""]
+    tokens: Int[Array, ""]
+    grad_norm: Float[Array, ""]
+    skipped: Bool[Array, ""]
+    skipped_in_a_row: Int[Array, ""]
+
+
+def make_optimizer(optimizer: str, grad_clip: float) -> optax.GradientTransformation:
+    """Clipping by the global norm, then Adam ("adam") or plain SGD ("sgd").
+
+    The learning rate is not part of it: the step multiplies the direction by it.
+    """
+    direction = optax.scale_by_adam() if optimizer == "adam" else optax.identity()
+    return optax.chain(optax.clip_by_global_norm(grad_clip), direction)
+
+
+def create_state(
+    model: SequenceModel, optimizer: optax.GradientTransformation, key: PRNGKeyArray
+) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        model=model,
+        opt_state=optimizer.init(model.network),
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_a_row=jnp.zeros((), jnp.int32),
+    )
+
+
+def make_train_step(
+    optimizer: optax.GradientTransformation, num_samples: int
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
+
+    The state passed in is donated: use the one returned. It compiles once for every shape of x.
+    A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
+    they were; only `step` and the counters move.
+    """
+
+    def train_step(state: TrainState, x, lengths, learning_rate, kl_weight):
+        key = jax.random.fold_in(state.key, state.step)
+
+        def loss_fn(network):
+            model = state.model.replace(network=network)
+            return objectives.training_loss(
+                model, x, lengths, key, num_samples=num_samples, kl_weight=kl_weight
+            )
+
+        (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.model.network)
+        grad_norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        new_state = _advance(state, _apply(optimizer, state, grads, learning_rate), finite)
+        return new_state, _metrics(loss, elbo, lengths, grad_norm, new_state, ~finite)
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def _apply(optimizer, state: TrainState, grads, learning_rate) -> tuple[PyTree, PyTree]:
+    """Network and optimiser state after an ordinary update."""
+    directions, opt_state = optimizer.update(grads, state.opt_state, state.model.network)
+    network = jax.tree.map(lambda p, d: p - learning_rate * d, state.model.network, directions)
+    return network, opt_state
+
+
+def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite) -> TrainState:
+    """The next state: updated where `finite`, else the same with its counters moved."""
+    current = (state.model.network, state.opt_state)
+    network, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, current)
+    return state.replace(
+        model=state.model.replace(network=network),
+        opt_state=opt_state,
+        step=state.step + 1,
+        skipped=state.skipped + ~finite,
+        skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
+    )
+
+
+def _metrics(loss, elbo, lengths, grad_norm, state: TrainState, skipped) -> StepMetrics:
+    full_elbo = elbo.reconstruction - elbo.kl + elbo.length_log_prob
+    return StepMetrics(
+        loss=loss,
+        nats=-jnp.sum(full_elbo),
+        kl=jnp.sum(elbo.kl),
+        reconstruction=-jnp.sum(elbo.reconstruction),
+        tokens=jnp.sum(jnp.where(lengths > 0, lengths + 1, 0)),
+        grad_norm=grad_norm,
+        skipped=skipped,
+        skipped_in_a_row=state.skipped_in_a_row,
+    )
