@@ -1,6 +1,6 @@
 """The root u of u + k / (1 + u^2) = s, in float32 and a fixed number of steps.
 
-Every NLSq transform reduces to this one equation; its derivatives come from the implicit function theorem.
+Every NLSq transform reduces to this equation. Derivatives: the implicit function theorem.
 """
 
 import jax
@@ -9,53 +9,58 @@ from jaxtyping import Array, Float
 
 BISECTIONS = 2
 HALLEY_STEPS = 3
-# Beyond this |s| the root is s to float32 rounding; solving there too would overflow the cubic.
+# Beyond it the root is s to float32 rounding, and the cubic would overflow.
 LARGE = 1000.0
 
 
-def _bisect(low: Array, high: Array, k: Array, s: Array) -> tuple[Array, Array]:
-    """Halve the bracket [low, high] of the root."""
-    u = 0.5 * (low + high)
-    right_of_root = (u - s) * (1 + u * u) + k > 0
-    return jnp.where(right_of_root, low, u), jnp.where(right_of_root, u, high)
+def _cubic(u: Array, k: Array, s: Array) -> Array:
+    """(u - s)(1 + u^2) + k: the equation without its division, of the same sign."""
+    return (u - s) * (1 + u * u) + k
+
+
+def _bisect(k: Array, s: Array) -> Array:
+    """A start within |k| / 8 of the root, from the bracket [s - k, s] (either order)."""
+    u, step = s - 0.5 * k, 0.25 * jnp.abs(k)
+    for _ in range(BISECTIONS):
+        u = u - jnp.where(_cubic(u, k, s) > 0, step, -step)
+        step = 0.5 * step
+    return u
 
 
 def _halley(u: Array, k: Array, s: Array) -> Array:
-    """One Halley step on the cubic (u - s)(1 + u^2) + k = 0."""
-    gap, m = u - s, 1 + u * u
-    value = gap * m + k
-    slope = m + 2 * u * gap
+    """One step of Halley's method on the cubic."""
+    value = _cubic(u, k, s)
+    slope = 1 + u * u + 2 * u * (u - s)
     half_curvature = 3 * u - s
     return u - value * slope / (slope * slope - value * half_curvature)
 
 
 @jax.custom_jvp
 def solve_bump(k: Float[Array, "*n"], s: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Solve u + k / (1 + u^2) = s for u.
+    """Solve u + k / (1 + u^2) = s for u, elementwise.
 
     Args:
-      k: height of the bump, |k| < 8 sqrt(3) / 9, where the left-hand side is increasing.
-      s: right-hand side.
+      k: height of the bump, |k| < 8 sqrt(3) / 9: below that the left-hand side increases.
+      s: right-hand side, any size.
 
     Returns:
-      u, with a residual of a few float32 ulps of max(1, |s|). Differentiable any number of times, in either mode.
+      u, with a residual below two float32 ulps of max(1, |s|). Differentiable in k and s any
+      number of times, in either mode.
     """
     s_inner = jnp.clip(s, -LARGE, LARGE)
-    low, high = s_inner - jnp.maximum(k, 0), s_inner - jnp.minimum(k, 0)
-    bracket = low, high
-    for _ in range(BISECTIONS):
-        bracket = _bisect(*bracket, k, s_inner)
-    u = 0.5 * (bracket[0] + bracket[1])
+    u = _bisect(k, s_inner)
     for _ in range(HALLEY_STEPS):
-        u = jnp.clip(_halley(u, k, s_inner), low, high)
+        u = _halley(u, k, s_inner)
     return u + (s - s_inner)
 
 
 @solve_bump.defjvp
-def _solve_bump_jvp(primals, tangents):
-    """Implicit function theorem: (1 - 2 k u r^2) du = ds - r dk with r = 1 / (1 + u^2)."""
+def _solve_bump_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """(1 - 2 k u r^2) du = ds - r dk with r = 1 / (1 + u^2)."""
     k, s = primals
     dk, ds = tangents
     u = solve_bump(k, s)
     r = 1 / (1 + u * u)
-    return u, (ds - r * dk) / (1 - 2 * k * u * r * r)
+    return u, (ds - r * dk) / (1 - 2 * (k * r) * (u * r))
