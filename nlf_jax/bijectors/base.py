@@ -1,0 +1,80 @@
+"""The bijector contract and the ways to compose bijectors."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+
+class Bijector(nnx.Module):
+    """An invertible map of ONE example, noise to latent; batch it with ``jax.vmap``.
+
+    Across the D hidden dimensions an event is [D], the context is a vector [C] and a log_det is [].
+    Across T steps an event is [T, D], the context is a ``SequenceContext`` and a log_det is [T]: one
+    term per step, whose sum over the real steps is the log-determinant.
+    """
+
+    def forward_and_log_det(self, x: Array, context: Any) -> tuple[Array, Array]:
+        """Noise to latent: (y, log |det dy/dx|)."""
+        raise NotImplementedError
+
+    def inverse_and_log_det(self, y: Array, context: Any) -> tuple[Array, Array]:
+        """Latent to noise: (x, log |det dx/dy|)."""
+        raise NotImplementedError
+
+
+class Inverse(Bijector):
+    """The given bijector with its two directions exchanged."""
+
+    def __init__(self, bijector: Bijector):
+        self.bijector = bijector
+
+    def forward_and_log_det(self, x, context):
+        """See ``Bijector``."""
+        return self.bijector.inverse_and_log_det(x, context)
+
+    def inverse_and_log_det(self, y, context):
+        """See ``Bijector``."""
+        return self.bijector.forward_and_log_det(y, context)
+
+
+class Chain(Bijector):
+    """Bijectors one after the other; the first of the list acts first on the noise."""
+
+    def __init__(self, bijectors: list[Bijector]):
+        self.bijectors = nnx.List(bijectors)
+
+    def forward_and_log_det(self, x, context):
+        """See ``Bijector``."""
+        log_dets = []
+        for bijector in self.bijectors:
+            x, log_det = bijector.forward_and_log_det(x, context)
+            log_dets.append(log_det)
+        return x, sum(log_dets)
+
+    def inverse_and_log_det(self, y, context):
+        """See ``Bijector``."""
+        log_dets = []
+        for bijector in reversed(list(self.bijectors)):
+            y, log_det = bijector.inverse_and_log_det(y, context)
+            log_dets.append(log_det)
+        return y, sum(log_dets)
+
+
+class Reverse(Bijector):
+    """Reverses the order of the D dimensions; log_det 0."""
+
+    def forward_and_log_det(self, x, context):
+        """See ``Bijector``."""
+        return jnp.flip(x, -1), jnp.zeros(x.shape[:-1], x.dtype)
+
+    def inverse_and_log_det(self, y, context):
+        """See ``Bijector``."""
+        return self.forward_and_log_det(y, context)
+
+
+def standard_normal_log_prob(x: Float[Array, "... D"]) -> Float[Array, "..."]:
+    """Log density of N(0, I) summed over the last axis."""
+    return jax.scipy.stats.norm.logpdf(x).sum(-1)

@@ -1,0 +1,99 @@
+"""Across D: masked autoregressive transformation (MADE)."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array
+
+from nlf_jax.bijectors.base import Bijector
+from nlf_jax.bijectors.scalar import ScalarTransform
+from nlf_jax.nn.linear import FULL_PRECISION
+from nlf_jax.nn.mlp import MaskedMLP
+
+
+class MaskedAutoregressive(Bijector):
+    """Dimension d is transformed given the dimensions before it and the context.
+
+    (Papamakarios et al., 2017.) The inverse, latent to noise, is one pass of the masked network. The
+    forward, noise to latent, goes through the dimensions in order and evaluates each hidden unit
+    once, when the inputs that it depends on are known, so that it too costs one pass in all.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        context_size: int,
+        hidden: int,
+        hidden_layers: int,
+        transform: ScalarTransform,
+        *,
+        reverse: bool,
+        rngs: nnx.Rngs,
+    ):
+        self.transform = transform
+        self.net = MaskedMLP(
+            size,
+            context_size,
+            hidden,
+            hidden_layers,
+            transform.num_params,
+            reverse=reverse,
+            rngs=rngs,
+        )
+
+    def inverse_and_log_det(self, y, context):
+        """See ``Bijector``."""
+        x, log_det = self.transform.inverse_and_log_det(self.net(y, context), y)
+        return x, log_det.sum(-1)
+
+    def forward_and_log_det(self, x, context):
+        """See ``Bijector``."""
+        net = self.net
+        weights = _by_degree(net)
+        shift = _blocks(net.context(context), net.size)
+        x = jnp.flip(x, -1) if net.reverse else x
+
+        def step(carry, inputs):
+            y, hidden = carry
+            m, x_m, shift_m, (layers, (out_weight, out_bias)) = inputs
+            below, new_hidden = y, []
+            for (weight, bias), h in zip(layers, hidden, strict=True):
+                units = jnp.tensordot(below, weight, below.ndim, precision=FULL_PRECISION)
+                below = h.at[m].set(jax.nn.relu(units + bias + shift_m))
+                new_hidden.append(below)
+                shift_m = 0.0
+            raw = jnp.tensordot(below, out_weight, below.ndim, precision=FULL_PRECISION) + out_bias
+            y_m, log_det = self.transform.forward_and_log_det(raw, x_m)
+            return (y.at[m].set(y_m), new_hidden), log_det
+
+        hidden = [jnp.zeros_like(shift) for _ in net.layers]
+        inputs = (jnp.arange(net.size), x, shift, weights)
+        (y, _), log_det = jax.lax.scan(step, (jnp.zeros_like(x), hidden), inputs)
+        return jnp.flip(y, -1) if net.reverse else y, log_det.sum(-1)
+
+
+def _blocks(x: Array, size: int) -> Array:
+    """Last axis of hidden units [.., H] by degree, zero-filled: [.., D, ceil(H / D)]."""
+    per_degree = -(-x.shape[-1] // size)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, per_degree * size - x.shape[-1])])
+    return jnp.swapaxes(x.reshape(*x.shape[:-1], per_degree, size), -1, -2)
+
+
+def _by_degree(net: MaskedMLP):
+    """Weights of the network in D slices: slice m computes the units of degree m.
+
+    No masks are needed: units not yet computed are zero when a slice reads them.
+    """
+    layers = []
+    for index, layer in enumerate(net.layers):
+        weight = _blocks(layer.weight[...], net.size)
+        if index > 0:
+            weight = jnp.moveaxis(_blocks(jnp.moveaxis(weight, 0, -1), net.size), (-2, -1), (0, 1))
+        elif net.reverse:
+            weight = jnp.flip(weight, 0)
+        layers.append((jnp.moveaxis(weight, -2, 0), _blocks(layer.bias[...], net.size)))
+    out = jnp.moveaxis(_blocks(jnp.moveaxis(net.out_weight[...], 0, -1), net.size), 1, -1)
+    bias = net.out_bias[...]
+    if net.reverse:
+        out, bias = jnp.flip(out, 0), jnp.flip(bias, 0)
+    return layers, (out, bias)

@@ -1,0 +1,69 @@
+"""What a network is made of."""
+
+from dataclasses import dataclass
+
+from nlf_jax.errors import UserError
+
+FLOW_MODELS = ("af_af", "af_scf", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
+MODELS = (*FLOW_MODELS, "lstm")
+EMISSIONS = ("categorical", "bernoulli")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and choices of a network; the defaults are the paper's for PTB.
+
+    Attributes:
+        model: flow across time _ flow across the hidden dimensions, or ``lstm``, the baseline.
+            ``af_only`` has no flow across time, ``af_nohidden`` none across the hidden dimensions.
+        emission: ``categorical`` (text) or ``bernoulli`` (piano rolls).
+        embedding: size of a symbol's embedding.
+        hidden: size of every LSTM.
+        latent: D, dimensions of a step's latent.
+        lstm_layers: layers of every LSTM.
+        flow_layers: layers of the flow across the hidden dimensions.
+        flow_hidden: units of a conditioner's hidden layer.
+        flow_hidden_layers: hidden layers of a conditioner.
+        temporal_layers: flows across time, one on another.
+        transform: ``nlsq`` or ``affine``.
+        dropout: of the prior's LSTM; of the whole network for the baseline.
+        tied: output weights are the embedding (needs ``hidden == embedding``).
+    """
+
+    model: str = "af_scf"
+    emission: str = "categorical"
+    embedding: int = 500
+    hidden: int = 500
+    latent: int = 50
+    lstm_layers: int = 2
+    flow_layers: int = 5
+    flow_hidden: int = 100
+    flow_hidden_layers: int = 2
+    temporal_layers: int = 1
+    transform: str = "nlsq"
+    dropout: float = 0.2
+    tied: bool = True
+
+    def __post_init__(self):
+        """Refuse what cannot be built."""
+        _choose("model", self.model, MODELS)
+        _choose("emission", self.emission, EMISSIONS)
+        _choose("transform", self.transform, ("nlsq", "affine"))
+        for name in ("embedding", "hidden", "latent", "lstm_layers", "flow_layers"):
+            _at_least_one(name, getattr(self, name))
+        for name in ("flow_hidden", "flow_hidden_layers", "temporal_layers"):
+            _at_least_one(name, getattr(self, name))
+        if not 0.0 <= self.dropout < 1.0:
+            raise UserError(f"dropout is {self.dropout}: choose a value from 0 up to, not with, 1")
+        if self.model.endswith("_scf") and self.latent < 2:
+            raise UserError(f"{self.model} couples two halves of the latent: latent must be >= 2")
+
+
+def _choose(name: str, value: str, among: tuple[str, ...]) -> None:
+    if value not in among:
+        raise UserError(f"{name} {value!r} is unknown: choose one of {', '.join(among)}")
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{name} is {value}: it must be at least 1")

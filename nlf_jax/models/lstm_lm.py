@@ -1,0 +1,116 @@
+"""The baseline: an LSTM language model of one sequence, given its length."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from nlf_jax.models.config import ModelConfig
+from nlf_jax.models.emissions import EMISSIONS, OutputLayer
+from nlf_jax.models.latent_flow import Terms
+from nlf_jax.nn.linear import uniform
+from nlf_jax.nn.lstm import LSTM, LSTMState, zero_state
+from nlf_jax.nn.position import step_mask
+
+
+class LSTMLanguageModel(nnx.Module):
+    """p(x) as a product of p(x_t | x_{<t}, T).
+
+    The state before step t has read x_{t-1} with the position of t; the first symbol's scores are
+    those of a zero state and don't know the length (as in the authors' code).
+    """
+
+    def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
+        self.config, self.max_length = config, max_length
+        bound = (6.0 / (num_symbols + config.embedding)) ** 0.5
+        self.embedding = uniform(rngs, (num_symbols, config.embedding), bound)
+        sizes = (config.embedding, config.hidden, config.lstm_layers, max_length)
+        self.lstm = LSTM(*sizes, rngs=rngs)
+        self.out = OutputLayer(
+            config.hidden, config.embedding, num_symbols, tied=config.tied, rngs=rngs
+        )
+
+    @property
+    def emission(self):
+        """The family of p(x_t | x_{<t})."""
+        return EMISSIONS[self.config.emission]
+
+    def _zero_states(self) -> list[LSTMState]:
+        return [zero_state(self.config.hidden)] * self.config.lstm_layers
+
+    def _dropout(self, key: PRNGKeyArray | None, num_steps: int) -> Array | None:
+        rate = self.config.dropout
+        if key is None or rate == 0.0:
+            return None
+        shape = (num_steps, self.config.lstm_layers, self.config.hidden)
+        return jax.random.bernoulli(key, 1.0 - rate, shape) / (1.0 - rate)
+
+    def scores(
+        self, x: Array, length: Int[Array, ""], dropout_key: PRNGKeyArray | None = None
+    ) -> Float[Array, "T V"]:
+        """Scores of every symbol given the ones before it."""
+        num_steps = x.shape[0]
+        x = self.emission.hide(x, step_mask(length, num_steps))
+        embedded = self.emission.embed(self.embedding[...], x[:-1])
+        gates = self.lstm.position_gates(jnp.arange(1, num_steps), length)
+        dropout = self._dropout(dropout_key, num_steps - 1)
+        states = self.lstm(embedded, gates, self._zero_states(), dropout)
+        return self.out(jnp.pad(states, ((1, 0), (0, 0))), self.embedding[...])
+
+    def log_prob(
+        self, x: Array, length: Int[Array, ""], dropout_key: PRNGKeyArray | None = None
+    ) -> Float[Array, "T"]:
+        """log p(x_t | x_{<t}, T); meaningless at padded steps."""
+        mask = step_mask(length, x.shape[0])
+        return self.emission.log_prob(
+            self.scores(x, length, dropout_key), self.emission.hide(x, mask)
+        )
+
+    def terms(
+        self,
+        x: Array,
+        lengths: Int[Array, "B"],
+        key: PRNGKeyArray,
+        *,
+        num_samples: int = 1,
+        train: bool = False,
+    ) -> Terms:
+        """The exact log-likelihood as the reconstruction, S = 1 whatever is asked, and no KL."""
+        del num_samples
+        keys = jax.random.split(key, lengths.shape[0]) if train else None
+        steps = jax.vmap(self.log_prob)(x, lengths, keys)
+        mask = jax.vmap(step_mask, (0, None))(lengths, x.shape[1])
+        total = jnp.where(mask, steps, 0.0).sum(1)
+        return Terms(total[:, None], jnp.zeros((lengths.shape[0], 1)))
+
+    def generate(
+        self,
+        length: Int[Array, ""],
+        num_steps: int,
+        key: PRNGKeyArray,
+        temperature: Float[Array, ""],
+        greedy: bool,
+    ) -> Array:
+        """Draw one sequence symbol by symbol, [num_steps], arbitrary past the end.
+
+        Args:
+            temperature: divisor of the scores.
+            greedy: take the most probable symbol instead of drawing one.
+        """
+        table = self.embedding[...]
+
+        def step(carry, inputs):
+            states, summary = carry
+            key_t, gates_t = inputs
+            scores = self.out(summary, table)
+            x_t = (
+                self.emission.mode(scores)
+                if greedy
+                else self.emission.sample(scores, key_t, temperature)
+            )
+            embedded = self.emission.embed(table, x_t)
+            return self.lstm.step(embedded, gates_t, states), x_t
+
+        gates = self.lstm.position_gates(jnp.arange(num_steps) + 1, length)
+        carry = (self._zero_states(), jnp.zeros(self.config.hidden))
+        return jax.lax.scan(step, carry, (jax.random.split(key, num_steps), gates))[1]

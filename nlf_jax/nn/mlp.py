@@ -1,0 +1,98 @@
+"""Conditioner networks: a plain MLP and a masked one (MADE), both with a context vector."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from nlf_jax.nn.linear import FULL_PRECISION, Linear, uniform
+
+
+class MLP(nnx.Module):
+    """ReLU network of (x, context); the context enters the first layer linearly."""
+
+    def __init__(
+        self,
+        in_size: int,
+        context_size: int,
+        hidden: int,
+        hidden_layers: int,
+        out_size: int,
+        *,
+        rngs: nnx.Rngs,
+    ):
+        self.context = Linear(context_size, hidden, bias=None, rngs=rngs)
+        sizes = [in_size] + [hidden] * hidden_layers + [out_size]
+        self.layers = nnx.List(
+            [Linear(i, o, rngs=rngs) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+        )
+
+    def __call__(self, x: Float[Array, "I"], context: Float[Array, "C"]) -> Float[Array, "O"]:
+        h = self.layers[0](x) + self.context(context)
+        for layer in list(self.layers)[1:]:
+            h = layer(jax.nn.relu(h))
+        return h
+
+
+def made_degrees(size: int, units: int) -> np.ndarray:
+    """Degree of each hidden unit: 0, 1, .., size-1, repeated (the authors' choice)."""
+    return np.arange(units) % size
+
+
+class MaskedMLP(nnx.Module):
+    """MADE (Germain et al., 2015): output d depends on inputs < d in order, and on the context.
+
+    A unit of degree m sees inputs of order <= m; inputs have order 1..D and output d has degree
+    ``order(d) - 1``. The context has degree 0 and reaches every unit.
+
+    Args:
+        reverse: False gives order 1..D to inputs 0..D-1, True gives D..1.
+        num_outputs: values per input dimension.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        context_size: int,
+        hidden: int,
+        hidden_layers: int,
+        num_outputs: int,
+        *,
+        reverse: bool,
+        rngs: nnx.Rngs,
+    ):
+        self.size, self.hidden, self.num_outputs, self.reverse = size, hidden, num_outputs, reverse
+        self.context = Linear(context_size, hidden, bound=1e-3, bias=None, rngs=rngs)
+        sizes = [size] + [hidden] * hidden_layers
+        self.layers = nnx.List(
+            [
+                Linear(i, o, bound=1e-3, rngs=rngs)
+                for i, o in zip(sizes[:-1], sizes[1:], strict=True)
+            ]
+        )
+        bound = hidden**-0.5
+        self.out_weight = uniform(rngs, (hidden, size, num_outputs), bound)
+        self.out_bias = uniform(rngs, (size, num_outputs), bound)
+
+    @property
+    def order(self) -> np.ndarray:
+        """Order 1..D of every input dimension."""
+        ascending = np.arange(1, self.size + 1)
+        return ascending[::-1] if self.reverse else ascending
+
+    def __call__(self, y: Float[Array, "D"], context: Float[Array, "C"]) -> Float[Array, "D P"]:
+        degrees, below = made_degrees(self.size, self.hidden), self.order
+        h, shift = y, self.context(context)
+        for layer in self.layers:
+            h = jax.nn.relu(_masked(h, layer.weight[...], below, degrees) + layer.bias[...] + shift)
+            below, shift = degrees, 0.0
+        mask = (self.order[None] - 1 >= degrees[:, None]).astype(np.float32)[..., None]
+        weight = (self.out_weight[...] * mask).reshape(self.hidden, -1)
+        out = jnp.matmul(h, weight, precision=FULL_PRECISION)
+        return out.reshape(self.size, self.num_outputs) + self.out_bias[...]
+
+
+def _masked(h: Array, weight: Array, degrees_in: np.ndarray, degrees_out: np.ndarray) -> Array:
+    mask = (degrees_out[None, :] >= degrees_in[:, None]).astype(np.float32)
+    return jnp.matmul(h, weight * mask, precision=FULL_PRECISION)

@@ -1,0 +1,73 @@
+"""Drawing sequences from a model."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from nlf_jax.errors import UserError
+from nlf_jax.models import SequenceModel
+
+
+class Samples(NamedTuple):
+    """N sequences, right-padded to a common T.
+
+    Attributes:
+        symbols: ids int32 [N, T], or bits bool [N, T, V]; zero past a row's length.
+        lengths: int32 [N].
+    """
+
+    symbols: Array
+    lengths: Int[Array, "N"]
+
+
+def sample(
+    model: SequenceModel,
+    key: PRNGKeyArray,
+    *,
+    num_samples: int = 1,
+    length: int | None = None,
+    temperature: float | Array = 1.0,
+    greedy: bool = False,
+) -> Samples:
+    """Draw sequences: T ~ p(T), z ~ prior given T, x_t ~ p(x_t | z) independently.
+
+    One compiled call; works inside ``jax.jit`` and ``jax.vmap``. ``num_samples``, ``length`` and
+    ``greedy`` are static.
+
+    Args:
+        length: number of steps of every sample; None draws each from the length prior.
+        temperature: 1 is the model itself, less is more typical. Scales the noise and divides the
+            scores.
+        greedy: take the most probable symbol given z (for the LSTM: given the past).
+
+    Raises:
+        UserError: num_samples or length is out of range.
+    """
+    longest = model.length_log_prob.shape[0] - 1
+    if num_samples < 1:
+        raise UserError(f"num_samples is {num_samples}: ask for at least one")
+    if length is not None and not 1 <= length <= longest:
+        raise UserError(f"length is {length}: this model makes sequences of 1 to {longest} steps")
+    return _sample(model, key, num_samples, length, jnp.float32(temperature), greedy)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 5))
+def _sample(model, key, num_samples, length, temperature, greedy) -> Samples:
+    length_key, symbol_key = jax.random.split(key)
+    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
+    if length is None:
+        log_prob = model.length_log_prob.at[0].set(-jnp.inf)
+        lengths = jax.random.categorical(length_key, log_prob, shape=(num_samples,))
+    else:
+        lengths = jnp.full(num_samples, length)
+    lengths = lengths.astype(jnp.int32)
+    generate = lambda n, key: model.network.generate(  # noqa: E731
+        n, num_steps, key, temperature, greedy
+    )
+    symbols = jax.vmap(generate)(lengths, jax.random.split(symbol_key, num_samples))
+    mask = jnp.arange(num_steps) < lengths[:, None]
+    mask = mask.reshape(mask.shape + (1,) * (symbols.ndim - 2))
+    return Samples(jnp.where(mask, symbols, jnp.zeros((), symbols.dtype)), lengths)
