@@ -53,6 +53,8 @@ def train_batches(
     Raises:
       UserError: a sequence is empty or longer than the last bucket, or the arguments are invalid.
     """
+    if seed < 0:
+        raise UserError(f"seed must not be negative, got {seed}.")
     members = _bucket_members(sequences, batch_size, buckets)
     seeds = np.random.SeedSequence(seed).generate_state(len(members) + 1).tolist()
     parts = [

@@ -1,0 +1,44 @@
+"""Piano rolls: bool [T, 88], one row per frame and one column per piano key (MIDI 21..108)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nlf_jax.errors import UserError
+
+LOWEST_PITCH = 21
+NUM_PITCHES = 88
+
+
+def check_roll(roll: np.ndarray, name: str = "The piano roll") -> np.ndarray:
+    """The roll as bool [T, 88], if it is one.
+
+    Args:
+      roll: [T, 88] of any boolean or numeric type, with only 0 and 1 in it.
+      name: what to call it in the message.
+
+    Raises:
+      UserError: the shape, the type or a value is wrong.
+    """
+    roll = np.asarray(roll)
+    if roll.dtype.kind not in "buif":
+        raise UserError(f"{name} holds {roll.dtype} values; 0 and 1 are expected.")
+    if roll.ndim != 2 or roll.shape[1] != NUM_PITCHES:
+        raise UserError(f"{name} has shape {list(roll.shape)}; expected [T, {NUM_PITCHES}].")
+    if not np.isin(roll, (0, 1)).all():
+        raise UserError(f"{name} holds values other than 0 and 1.")
+    return roll.astype(np.bool_)
+
+
+def decode_rolls(symbols: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
+    """The piano rolls of a batch of samples: padding and the dummy first column removed.
+
+    Args:
+      symbols: bool [N, T, 89].
+      lengths: int [N].
+
+    Returns:
+      bool [length, 88] each.
+    """
+    rows = zip(np.asarray(symbols, np.bool_), lengths, strict=True)
+    return [row[: int(length), 1:] for row, length in rows]

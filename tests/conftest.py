@@ -1,0 +1,36 @@
+"""Fixtures for data that is not in the repository; a test that needs it is skipped without."""
+
+import os
+import pathlib
+
+import pytest
+
+
+def _directory(variable: str) -> pathlib.Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set")
+    path = pathlib.Path(value)
+    if not path.is_dir():
+        pytest.fail(f"{variable} is set, but {path} is no directory")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> pathlib.Path:
+    """What `--data_dir` would be given: the folder with `ptb` and `polyphonic`."""
+    return _directory("NLF_DATA_DIR")
+
+
+@pytest.fixture(scope="session")
+def ptb_dir(data_dir) -> pathlib.Path:
+    """The three files of Penn Treebank."""
+    if not (data_dir / "ptb").is_dir():
+        pytest.skip("NLF_DATA_DIR has no ptb")
+    return data_dir / "ptb"
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> pathlib.Path:
+    """The authors' numbers."""
+    return _directory("NLF_GOLDEN_DIR")
