@@ -1,0 +1,153 @@
+import itertools
+import logging
+import pydoc_data.topics
+
+import numpy as np
+import pytest
+
+from nlf_jax.data.corpus import SPLITS, Corpus, load_quickstart, load_text_file
+from nlf_jax.data.vocabulary import UNKNOWN_ID, Vocabulary
+from nlf_jax.errors import UserError
+
+LINES = [f"this is line number {i} of a small text" for i in range(200)]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content):
+        path = tmp_path / "text.txt"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def _texts(corpus, split):
+    rows = corpus.splits[split]
+    return [corpus.vocabulary.decode([row], [len(row)])[0] for row in rows]
+
+
+def test_text_file_is_split_without_loss(write):
+    corpus = load_text_file(write("\n".join(LINES)))
+    texts = {split: _texts(corpus, split) for split in SPLITS}
+    assert sorted(itertools.chain(*texts.values())) == sorted(LINES)
+    assert {split: len(lines) for split, lines in texts.items()} == {
+        "train": 180, "valid": 10, "test": 10,
+    }  # fmt: skip
+    assert corpus.name == "text.txt"
+
+
+def test_copies_of_a_line_share_a_split(write):
+    corpus = load_text_file(write("\n".join(LINES * 3)))
+    kinds = [set(_texts(corpus, split)) for split in SPLITS]
+    assert sum(map(len, kinds)) == len(set.union(*kinds)) == len(LINES)
+    assert sum(len(rows) for rows in corpus.splits.values()) == 3 * len(LINES)
+
+
+def test_split_depends_on_the_seed_and_not_on_the_order(write):
+    first = load_text_file(write("\n".join(LINES)))
+    backwards = load_text_file(write("\n".join(LINES[::-1])))
+    reseeded = load_text_file(write("\n".join(LINES)), seed=1)
+    assert set(_texts(first, "test")) == set(_texts(backwards, "test"))
+    assert set(_texts(first, "test")) != set(_texts(reseeded, "test"))
+
+
+def test_lines_are_stripped_and_empty_ones_left_out(write):
+    corpus = load_text_file(write("\ufeff" + "\r\n \t\r\n  ".join(LINES) + "\n\n"))
+    assert sorted(itertools.chain(*(_texts(corpus, s) for s in SPLITS))) == sorted(LINES)
+
+
+def test_over_long_lines_are_dropped_with_a_warning(write, caplog):
+    path = write("\n".join([*LINES, "x" * 41, "y" * 99]))
+    with caplog.at_level(logging.WARNING):
+        corpus = load_text_file(path, max_length=40)
+    assert "dropped 2 of 202 lines" in caplog.text
+    assert max(map(len, itertools.chain(*corpus.splits.values()))) <= corpus.max_length == 40
+
+
+def test_vocabulary_is_of_train_only(write):
+    held_out = _texts(load_text_file(write("\n".join(LINES))), "test")[0]
+    lines = [line + "é" if line == held_out else line for line in LINES]
+    for seed in range(50):
+        corpus = load_text_file(write("\n".join(lines)), seed=seed)
+        if "é" not in corpus.vocabulary.symbols:
+            break
+    strangers = [(row == UNKNOWN_ID).sum() for s in SPLITS for row in corpus.splits[s]]
+    assert sum(strangers) == 1
+    assert not any((row == UNKNOWN_ID).any() for row in corpus.splits["train"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n \n\t\r\n", "only empty lines"),
+        (b"ok\n\xff\xfe broken", "not UTF-8"),
+        (b"one\ntwo\nthree\n" * 50, "3 different lines"),
+        (b"\n".join([b"x" * 300] * 30), "All 30 lines"),
+    ],
+)
+def test_useless_files_are_refused(write, content, message):
+    with pytest.raises(UserError, match=message):
+        load_text_file(write(content))
+
+
+def test_missing_file_and_directory_are_refused(tmp_path):
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(UserError, match="Cannot read"):
+            load_text_file(path)
+
+
+def test_any_bytes_give_a_corpus_or_a_clear_error(write):
+    rng = np.random.default_rng(0)
+    for alphabet in (b"ab\n", b"\x00\x85\n\r\x0b ", b"\xf0\x9f\x98\x80\n", bytes(range(256))):
+        data = bytes(rng.choice(np.frombuffer(alphabet, np.uint8), 4000))
+        try:
+            corpus = load_text_file(write(data))
+        except UserError:
+            continue
+        assert all(corpus.splits.values())
+        assert min(map(len, itertools.chain(*corpus.splits.values()))) > 0
+
+
+def test_quickstart_is_english_and_its_test_lines_are_new():
+    corpus = load_quickstart()
+    train, valid, test = (set(_texts(corpus, split)) for split in SPLITS)
+    assert len(train) > 3000
+    assert min(len(valid), len(test)) > 150
+    assert not train & test
+    assert not train & valid
+    assert sum(" the " in line for line in train) > 500
+    assert load_quickstart().fingerprint == corpus.fingerprint
+
+
+def test_quickstart_without_its_text_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(pydoc_data.topics, "topics", {})
+    with pytest.raises(UserError, match=r"pydoc_data\.topics"):
+        load_quickstart()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_fingerprint_sees_every_split(split):
+    def fingerprint(splits):
+        return Corpus.create("x", splits, vocabulary=None, max_length=9).fingerprint
+
+    splits = {s: [np.array([2, 3], np.int32), np.array([4], np.int32)] for s in SPLITS}
+    before = fingerprint(splits)
+    assert fingerprint({s: [row.copy() for row in rows] for s, rows in splits.items()}) == before
+    changes = [
+        [np.array([2, 3], np.int32), np.array([5], np.int32)],
+        [np.array([2], np.int32), np.array([3, 4], np.int32)],
+        [np.array([4], np.int32), np.array([2, 3], np.int32)],
+        [np.array([2, 3], np.int32)],
+    ]
+    assert len({fingerprint(splits | {split: change}) for change in changes} | {before}) == 5
+
+
+def test_fingerprint_sees_the_vocabulary():
+    splits = {split: [np.array([2, 3], np.int32)] for split in SPLITS}
+    fingerprints = {
+        Corpus.create("x", splits, vocabulary=vocabulary, max_length=9).fingerprint
+        for vocabulary in (None, Vocabulary(("a", "b")), Vocabulary(("a", "c")))
+    }
+    assert len(fingerprints) == 3
