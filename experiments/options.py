@@ -136,8 +136,7 @@ def get_config(experiment: str, model: str, size: str) -> ConfigDict:
     for recipe in RECIPES:
         if recipe.matches(experiment, model, size):
             values |= recipe.values
-    config = ConfigDict(values)
-    return config.lock()
+    return ConfigDict(values).lock()
 
 
 def override(config: ConfigDict, name: str, text: str) -> None:
@@ -171,6 +170,27 @@ def validate(config: ConfigDict) -> None:
             f"--config.tied shares weights between embedding={config.embedding} and "
             f"hidden={config.hidden}: make these equal or set --config.tied=false."
         )
+
+
+def from_json(values: dict[str, Any]) -> ConfigDict:
+    """The config that was written as a JSON object.
+
+    Raises:
+      UserError: an option is missing, of another type, unknown or invalid.
+    """
+    if values.keys() != _BY_NAME.keys():
+        names = ", ".join(sorted(values.keys() ^ _BY_NAME.keys()))
+        raise UserError(f"the run's config was written by another version (differs in: {names}).")
+    restored = {}
+    for name, option in _BY_NAME.items():
+        kind = type(option.default)
+        value = tuple(values[name]) if kind is tuple else values[name]
+        if type(value) is not kind:
+            raise UserError(f"the run's config is damaged: {name} is {value!r}.")
+        restored[name] = value
+    config = ConfigDict(restored).lock()
+    validate(config)
+    return config
 
 
 def bucket_lengths(config: ConfigDict) -> tuple[int, ...]:

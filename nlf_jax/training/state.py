@@ -117,8 +117,8 @@ def _apply(optimizer, state: TrainState, grads, learning_rate) -> tuple[PyTree, 
 
 def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite) -> TrainState:
     """The next state: updated where `finite`, else the same with its counters moved."""
-    current = (state.model.network, state.opt_state)
-    network, opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, current)
+    old = (state.model.network, state.opt_state)
+    network, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), updated, old)
     return state.replace(
         model=state.model.replace(network=network),
         opt_state=opt_state,

@@ -1,0 +1,296 @@
+"""Checkpoints by Orbax, with a digest of our own, and `load`.
+
+Orbax writes a checkpoint under another name and renames it when it is whole, but it restores a
+flipped bit without a word: so each one carries the SHA-256 of what was saved.
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from absl import logging as absl_logging
+
+from nlf_jax.data.vocabulary import Vocabulary
+from nlf_jax.errors import UserError
+from nlf_jax.models import ModelConfig, SequenceModel, create_network
+from nlf_jax.training import workdir as workdirs
+from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
+from nlf_jax.training.state import TrainState
+
+NUM_KEPT = 3
+BEST_FILE = "best.json"
+DAMAGED = "damaged_checkpoints"
+_ITEMS = ("model", "train", "meta")
+_logger = logging.getLogger(__name__)
+Meta = dict[str, Any]
+
+
+class Restored(NamedTuple):
+    """A checkpoint read back: its number, the state and the host's JSON object."""
+
+    step: int
+    state: TrainState
+    meta: Meta
+
+
+class CheckpointStore:
+    """The checkpoints of a workdir: the newest 3 and the best by validation are kept.
+
+    Saving is asynchronous: an error may show at the next call.
+    """
+
+    def __init__(self, workdir: Path):
+        self._workdir = workdir
+        self._directory = workdir / workdirs.CHECKPOINTS
+        self.best_step: int | None = None
+        self._manager = self._open()
+
+    def save(self, step: int, state: TrainState, meta: Meta) -> None:
+        """Saves in the background, unless the step has been saved.
+
+        Args:
+          step: larger than any saved before, or saved before.
+          state: copied before the call returns.
+          meta: JSON object of the host's own state.
+
+        Raises:
+          UserError: this save, or the one before, cannot be written.
+        """
+        if step in self._manager.all_steps():
+            return
+        model, train = to_arrays(state.model), to_arrays(state.replace(model=None))
+        digests = {"model": digest(model), "train": digest(train), "host": digest_json(meta)}
+        args = ocp.args.Composite(
+            model=ocp.args.StandardSave(model),
+            train=ocp.args.StandardSave(train),
+            meta=ocp.args.JsonSave({"host": meta, "sha256": digests}),
+        )
+        with self._told_as_user_error(step), _quiet():
+            if not self._manager.save(step, args=args):
+                raise OSError(f"Orbax did not save step {step}")
+
+    def wait(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+          UserError: the last save could not be written.
+        """
+        with self._told_as_user_error(None), _quiet():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, without raising what saving raised before, and lets go."""
+        with contextlib.suppress(Exception), _quiet():
+            self._manager.close()
+
+    def restore_newest(self, template: TrainState) -> Restored | None:
+        """The newest whole checkpoint; None if there is none at all.
+
+        Damaged newer ones are moved out of the way, into the folder `damaged_checkpoints`.
+
+        Args:
+          template: a state of the same structure; its values don't matter.
+
+        Raises:
+          UserError: there are checkpoints, but none is whole; nothing has been touched.
+        """
+        damaged: list[int] = []
+        for step in reversed(step_numbers(self._directory)):
+            try:
+                restored = self._restore(step, template)
+            except Exception as error:  # Orbax raises whatever its parts raise.
+                _warn_damaged(self._directory / str(step), error)
+                damaged.append(step)
+                continue
+            self._set_aside(damaged)
+            return restored
+        if damaged:
+            raise UserError(_none_whole(self._directory))
+        return None
+
+    def write_best(self, step: int, loss: float) -> None:
+        """Notes that a saved step is the best so far; it is kept from now on."""
+        self.best_step = step
+        text = json.dumps({"step": step, "valid_loss": loss})
+        workdirs.write_atomically(self._workdir / BEST_FILE, text)
+
+    def forget_best(self) -> None:
+        """No step is the best."""
+        self.best_step = None
+        (self._workdir / BEST_FILE).unlink(missing_ok=True)
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Orbax's hook: which of the checkpoints, in order of step, to keep."""
+        recent = len(checkpoints) - NUM_KEPT
+        return [i >= recent or c.step == self.best_step for i, c in enumerate(checkpoints)]
+
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self, cleanup_tmp_directories=True, lightweight_initialize=True
+        )
+        with self._told_as_user_error(None), _quiet():
+            return ocp.CheckpointManager(self._directory, options=options, item_names=_ITEMS)
+
+    def _restore(self, step: int, template: TrainState) -> Restored:
+        parts = read_parts(self._directory, step, _ITEMS)
+        model = from_arrays(template.model, parts["model"])
+        state = from_arrays(template.replace(model=None), parts["train"])
+        return Restored(step, state.replace(model=model), parts["meta"]["host"])
+
+    def _set_aside(self, steps: Sequence[int]) -> None:
+        for step in steps:
+            target = self._workdir / DAMAGED / str(step)
+            target.parent.mkdir(exist_ok=True)
+            number = 0
+            while target.exists():
+                number += 1
+                target = target.with_name(f"{step}_{number}")
+            (self._directory / str(step)).rename(target)
+        if steps:
+            self._manager.reload()
+
+    @contextlib.contextmanager
+    def _told_as_user_error(self, step: int | None) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax raises whatever its parts raise.
+            at = "" if step is None else f" at step {step}"
+            raise UserError(
+                f"cannot save a checkpoint{at} in {self._directory} ({first_line(error)}); the "
+                "older ones are untouched. Make room or make it writable, then give the same "
+                "command again to go on."
+            ) from error
+
+
+def load(workdir: str | Path) -> SequenceModel:
+    """The model of a trained workdir: the best by validation, or else the newest.
+
+    Needs neither the data nor the training state.
+
+    Args:
+      workdir: directory that a training run wrote.
+
+    Returns:
+      A pytree with `network`, `length_log_prob` and `vocabulary`.
+
+    Raises:
+      UserError: there is no model, or no checkpoint of it is whole.
+    """
+    return load_with_step(Path(workdir))[0]
+
+
+def load_with_step(workdir: Path) -> tuple[SequenceModel, int]:
+    """As `load`, with the number of training steps of the model."""
+    template = model_template(workdir)
+    directory = workdir / workdirs.CHECKPOINTS
+    steps = step_numbers(directory)
+    if not steps:
+        raise UserError(f"there is no checkpoint in {workdir} yet: train first.")
+    best = [step for step in [read_best_step(workdir)] if step in steps]
+    for step in best + steps[::-1]:
+        try:
+            parts = read_parts(directory, step, ("model", "meta"))
+            return from_arrays(template, parts["model"]), step
+        except Exception as error:  # Orbax raises whatever its parts raise.
+            _warn_damaged(directory / str(step), error)
+    raise UserError(_none_whole(directory))
+
+
+def model_template(workdir: Path) -> SequenceModel:
+    """The model with shapes for arrays, as the workdir's config.json describes it."""
+    description = workdirs.read_description(workdir)
+    text = workdirs.read_vocabulary(workdir)
+    vocabulary = None if text is None else Vocabulary.from_json(text)
+    try:
+        config, data = model_config(description["config"]), description["data"]
+        num_symbols, max_length = data["num_symbols"], data["max_length"]
+        make = lambda key: create_network(  # noqa: E731
+            config, num_symbols=num_symbols, max_length=max_length, key=key
+        )
+        network = jax.eval_shape(make, jax.random.key(0))
+    except (KeyError, TypeError, ValueError, UserError) as error:
+        path = workdir / workdirs.CONFIG_FILE
+        raise UserError(f"{path} does not describe a model ({first_line(error)}).") from error
+    if config.emission == "categorical" and (vocabulary is None or len(vocabulary) != num_symbols):
+        raise UserError(f"{workdir / workdirs.VOCABULARY_FILE} is missing or of another model.")
+    length_log_prob = jax.ShapeDtypeStruct((max_length + 1,), jnp.float32)
+    return SequenceModel(network=network, length_log_prob=length_log_prob, vocabulary=vocabulary)
+
+
+def model_config(values: Mapping[str, Any]) -> ModelConfig:
+    """The entries of a config that a network is made from."""
+    return ModelConfig(**{name: values[name] for name in ModelConfig.__dataclass_fields__})
+
+
+def read_best_step(workdir: Path) -> int | None:
+    """The step of the best checkpoint by validation; None if there is none yet."""
+    try:
+        return int(json.loads((workdir / BEST_FILE).read_text())["step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def step_numbers(directory: Path) -> list[int]:
+    """Steps of the checkpoints in a directory, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal() and p.is_dir())
+
+
+def read_parts(directory: Path, step: int, items: Sequence[str]) -> dict[str, Any]:
+    """Items of a checkpoint, verified; "meta" must be among them.
+
+    Raises:
+      Exception: anything, if the checkpoint is not whole; ValueError if its digest is another.
+    """
+    handlers = {
+        item: ocp.JsonCheckpointHandler() if item == "meta" else ocp.StandardCheckpointHandler()
+        for item in items
+    }
+    args = {
+        item: ocp.args.JsonRestore() if item == "meta" else ocp.args.StandardRestore()
+        for item in items
+    }
+    with _quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as checkpointer:
+        parts = checkpointer.restore(directory.absolute() / str(step), ocp.args.Composite(**args))
+    digests = parts["meta"]["sha256"]
+    found = {item: digest(parts[item]) for item in items if item != "meta"}
+    found["host"] = digest_json(parts["meta"]["host"])
+    wrong = [item for item, value in found.items() if value != digests[item]]
+    if wrong:
+        raise ValueError(f"the digest of {' and '.join(wrong)} does not match")
+    return dict(parts.items())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, shortened."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+def _warn_damaged(path: Path, error: Exception) -> None:
+    _logger.warning("Checkpoint %s is damaged (%s); trying an older one.", path, first_line(error))
+
+
+def _none_whole(directory: Path) -> str:
+    return (
+        f"none of the checkpoints in {directory} can be read; nothing was overwritten. Restore "
+        "them from a copy, or start again in another --workdir."
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Orbax logs routine work as warnings."""
+    level = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        yield
+    finally:
+        absl_logging.set_verbosity(level)

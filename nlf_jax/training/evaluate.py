@@ -1,0 +1,150 @@
+"""Scores of a split, in the convention of the paper: nats over the split / sum(T + 1)."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from nlf_jax import objectives
+from nlf_jax.data import batching
+from nlf_jax.models import SequenceModel
+
+CONVENTION = "sum of nats over the split / sum of (T + 1), log p(T) included; bits = nats / ln 2"
+
+
+class Scores(NamedTuple):
+    """Per sequence, NumPy [N], nats summed over the sequence.
+
+    Attributes:
+      lengths: T.
+      elbo: the bound at KL weight 1, log p(T) included.
+      reconstruction: E_q log p(x|z).
+      kl: unweighted.
+      length_log_prob: log p(T).
+      nll: the importance-weighted -log p(x); None where it was not asked for.
+    """
+
+    lengths: np.ndarray
+    elbo: np.ndarray
+    reconstruction: np.ndarray
+    kl: np.ndarray
+    length_log_prob: np.ndarray
+    nll: np.ndarray | None
+
+    def summary(self) -> dict[str, float]:
+        """Per symbol: `<name>_nats` and `_bits`, with the standard error over sequences.
+
+        All are costs: the ELBO, the reconstruction and the length term change sign.
+        """
+        costs = {
+            "nll": self.nll,
+            "elbo": -self.elbo,
+            "reconstruction": -self.reconstruction,
+            "kl": self.kl,
+            "length": -self.length_log_prob,
+        }
+        values: dict[str, float] = {}
+        for name, nats in costs.items():
+            if nats is not None:
+                mean, error = ratio_with_error(nats, self.lengths + 1)
+                values |= {f"{name}_nats": mean, f"{name}_bits": mean / math.log(2)}
+                values |= {f"{name}_bits_standard_error": error / math.log(2)}
+        return values
+
+
+def score(
+    model: SequenceModel,
+    sequences: Sequence[np.ndarray],
+    key: PRNGKeyArray,
+    *,
+    batch_size: int,
+    buckets: tuple[int, ...],
+    elbo_samples: int = 1,
+    nll_samples: int = 0,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Scores | None:
+    """Scores sequences in one pass.
+
+    Args:
+      model: the model.
+      sequences: int32 [T] each, or bool [T, 88] each.
+      key: batch n uses fold_in(key, n).
+      batch_size: rows in a batch.
+      buckets: padded lengths; one compilation for each.
+      elbo_samples: latent samples of the ELBO.
+      nll_samples: importance samples; 0 leaves the NLL out.
+      should_stop: asked before every batch.
+
+    Returns:
+      The scores in the order of the buckets, or None if stopped.
+    """
+    collected = []
+    batches = batching.eval_batches(sequences, batch_size=batch_size, buckets=buckets)
+    for number, batch in enumerate(batches):
+        if should_stop():
+            return None
+        batch_key = jax.random.fold_in(key, number)
+        scores = _score_batch(model, batch.x, batch.lengths, batch_key, elbo_samples, nll_samples)
+        collected.append((batch.lengths, jax.device_get(scores)))
+    return _join(collected)
+
+
+def ratio_with_error(values: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """sum(values) / sum(weights) and its standard error over independent pairs.
+
+    Args:
+      values: float [N].
+      weights: positive [N].
+
+    Returns:
+      The ratio, and its error by linearisation; NaN for a single pair.
+    """
+    values, weights = values.astype(np.float64), weights.astype(np.float64)
+    ratio = values.sum() / weights.sum()
+    if len(values) < 2 or not np.isfinite(ratio):
+        return float(ratio), math.nan
+    residuals = values - ratio * weights
+    variance = len(values) / (len(values) - 1) * np.sum(residuals**2)
+    return float(ratio), float(np.sqrt(variance) / weights.sum())
+
+
+def subset(sequences: Sequence[Any], max_sequences: int | None, seed: int) -> list[Any]:
+    """At most `max_sequences` of the sequences: a random choice that the seed decides."""
+    if max_sequences is None or max_sequences >= len(sequences):
+        return list(sequences)
+    chosen = np.random.default_rng(seed).choice(len(sequences), max_sequences, replace=False)
+    return [sequences[i] for i in sorted(chosen)]
+
+
+def num_parameters(model: SequenceModel) -> int:
+    """Trained numbers in the network; a weight used twice counts once."""
+    return sum(leaf.size for leaf in jax.tree.leaves(model.network))
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _score_batch(model, x, lengths, key, elbo_samples: int, nll_samples: int):
+    elbo_key, nll_key = jax.random.split(key)
+    elbo = objectives.elbo(model, x, lengths, elbo_key, num_samples=elbo_samples)
+    if nll_samples == 0:
+        return elbo, None
+    nll = objectives.importance_weighted_nll(model, x, lengths, nll_key, num_samples=nll_samples)
+    return elbo, nll
+
+
+def _join(collected: list[tuple[np.ndarray, Any]]) -> Scores:
+    """Concatenates batches without their filler rows."""
+    real = [lengths > 0 for lengths, _ in collected]
+    join = lambda parts: np.concatenate(  # noqa: E731
+        [part[mask] for part, mask in zip(parts, real, strict=True)]
+    )
+    elbo = {
+        name: join([getattr(scores[0], name) for _, scores in collected])
+        for name in ("elbo", "reconstruction", "kl", "length_log_prob")
+    }
+    has_nll = collected[0][1][1] is not None
+    nll = join([scores[1] for _, scores in collected]) if has_nll else None
+    return Scores(lengths=join([lengths for lengths, _ in collected]), nll=nll, **elbo)

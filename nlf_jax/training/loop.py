@@ -1,0 +1,283 @@
+"""The training loop: steps, validation, checkpoints and stopping at any moment.
+
+A run is a function of its config and data alone: killed anywhere and started again, it goes on
+from its newest checkpoint and ends with the same parameters.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nlf_jax.data import batching, lengths
+from nlf_jax.data.corpus import Corpus
+from nlf_jax.errors import UserError
+from nlf_jax.models import SequenceModel, create_network
+from nlf_jax.training import evaluate, schedules
+from nlf_jax.training.checkpoints import CheckpointStore, model_config
+from nlf_jax.training.metrics import (
+    Display,
+    FetchedStep,
+    MetricsWriter,
+    StepInfo,
+    Window,
+    summarise,
+)
+from nlf_jax.training.state import TrainState, create_state, make_optimizer, make_train_step
+
+MAX_SKIPPED_IN_A_ROW = 10
+NUM_PIANO_SYMBOLS = 89
+_PARAMETER_STREAM, _STEP_STREAM, _VALIDATION_STREAM = range(3)
+
+
+@dataclasses.dataclass
+class HostState:
+    """What the host must remember between parts of a run; in the checkpoint as JSON.
+
+    Attributes:
+      plateau: of the learning-rate rule, with the best validation loss.
+      epochs: epochs trained and validated.
+      best_step: step of the best checkpoint by validation.
+      seconds: of training so far, over all parts of the run.
+    """
+
+    plateau: schedules.Plateau
+    epochs: int = 0
+    best_step: int | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "HostState":
+        """The inverse of `to_json`."""
+        rate, best, bad = value["plateau"]
+        plateau = schedules.Plateau(rate, math.inf if best is None else best, bad)
+        return cls(**{**value, "plateau": plateau})
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object (which has no infinity)."""
+        rate, best, bad = self.plateau
+        best = None if best == math.inf else best
+        return dataclasses.asdict(self) | {"plateau": [rate, best, bad]}
+
+
+class Trainer:
+    """A training run in a workdir that the caller has locked and claimed.
+
+    Args:
+      config: of the run; see the options table.
+      buckets: padded lengths of batches.
+      corpus: its "train" and "valid" splits are used.
+      workdir: where checkpoints and metrics go; a run found there is gone on with.
+
+    Raises:
+      UserError: as `CheckpointStore`, or the data don't fit the config.
+    """
+
+    def __init__(self, config: ConfigDict, buckets: tuple[int, ...], corpus: Corpus, workdir: Path):
+        self._config, self._corpus, self._buckets = config, corpus, buckets
+        train, batch_size = corpus.splits["train"], config.batch_size
+        self._steps_per_epoch = batching.steps_per_epoch(
+            train, batch_size=batch_size, buckets=buckets
+        )
+        self.num_steps = self._steps_per_epoch * config.num_epochs
+        self._batches = batching.train_batches(
+            train, batch_size=batch_size, buckets=buckets, seed=config.seed
+        )
+        self._optimizer = make_optimizer(config.optimizer, config.grad_clip)
+        self._train_step = make_train_step(self._optimizer, config.elbo_samples)
+        self._host = HostState(schedules.Plateau(config.learning_rate))
+        self._state = self._create_state()
+        self.step = 0
+        self._store = CheckpointStore(workdir)
+        self._resume()
+        self._writer = MetricsWriter(workdir, self.step, self._host.epochs)
+        self._display = Display(self.num_steps, self.step)
+        self._window = Window(config.log_every)
+        self._clock = time.monotonic() - self._host.seconds
+        self._last_fetch = time.monotonic()
+
+    def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
+        """Trains to the end of the last epoch, or until `should_stop`, and saves.
+
+        Returns:
+          Whether the run is complete.
+
+        Raises:
+          UserError: 10 steps in a row were skipped, or a checkpoint cannot be written.
+        """
+        try:
+            done = self._run(should_stop)
+            self._report(self._window.fetch())
+            self._save()
+            self._store.wait()
+        finally:
+            self._display.close()
+            self._writer.close()
+            self._store.close()
+        return done
+
+    def _run(self, should_stop: Callable[[], bool]) -> bool:
+        while not should_stop():
+            if self.step == (self._host.epochs + 1) * self._steps_per_epoch:
+                self._finish_epoch(should_stop)
+            elif self.step >= self.num_steps:
+                return True
+            else:
+                self._take_step()
+        return False
+
+    def _take_step(self) -> None:
+        batch = next(self._batches)
+        epoch = self.step / self._steps_per_epoch
+        weight = schedules.kl_weight(epoch, **self._ramp())
+        rate = self._learning_rate()
+        self._state, metrics = self._train_step(
+            self._state, batch.x, batch.lengths, np.float32(rate), np.float32(weight)
+        )
+        self.step += 1
+        info = StepInfo(self.step, batch.index, int(epoch), weight, rate)
+        self._report(self._window.add(info, metrics))
+        self._display.advance()
+        if self.step % self._config.checkpoint_every == 0:
+            self._save()
+
+    def _finish_epoch(self, should_stop: Callable[[], bool]) -> None:
+        """Saves, then validates: stopped in between, the next part validates again."""
+        self._report(self._window.fetch())
+        self._save()
+        epoch = self._host.epochs
+        key = jax.random.fold_in(self._key(_VALIDATION_STREAM), epoch)
+        scores = evaluate.score(
+            self._state.model,
+            self._corpus.splits["valid"],
+            key,
+            batch_size=self._config.eval_batch_size,
+            buckets=self._buckets,
+            elbo_samples=self._config.elbo_samples,
+            should_stop=should_stop,
+        )
+        if scores is not None:
+            self._take_scores(epoch, scores.summary())
+        self._last_fetch = time.monotonic()
+
+    def _take_scores(self, epoch: int, summary: dict[str, float]) -> None:
+        """The plateau rule and the choice of the best, once the KL ramp is over."""
+        self._host.epochs += 1
+        loss = summary["elbo_nats"]
+        if schedules.ramp_is_over(epoch, **self._ramp()):
+            self._update_plateau(loss)
+        row = {"split": "valid", "step": self.step, "epoch": epoch, "loss": loss}
+        row |= {"bpc": summary["elbo_bits"], "kl": summary["kl_nats"]}
+        row |= {"recon": summary["reconstruction_nats"], "seconds": self._seconds()}
+        self._writer.write(row)
+        best = "  (best so far)" if self._host.best_step == self.step else ""
+        scores = f"validation ELBO {row['bpc']:.3f} bits, KL {row['kl']:.3f} nats"
+        self._display.say(f"epoch {epoch} done: {scores}{best}")
+
+    def _update_plateau(self, loss: float) -> None:
+        before = self._host.plateau
+        after = schedules.update_plateau(
+            before,
+            loss,
+            patience=self._config.patience,
+            floor=self._config.learning_rate * schedules.PLATEAU_FLOOR,
+        )
+        self._host.plateau = after
+        if after.best_loss < before.best_loss:
+            self._host.best_step = self.step
+            self._store.wait()
+            self._store.write_best(self.step, loss)
+        if after.learning_rate < before.learning_rate and self._config.schedule == "plateau":
+            fresh = self._optimizer.init(self._state.model.network)
+            self._state = self._state.replace(opt_state=fresh)
+
+    def _report(self, steps: list[FetchedStep]) -> None:
+        """Writes and shows a window's metrics; stops the run if too many steps were skipped."""
+        if not steps:
+            return
+        row = summarise(steps) | {"seconds": self._seconds()}
+        now = time.monotonic()
+        rate = row["tokens"] / max(now - self._last_fetch, 1e-9)
+        self._last_fetch = now
+        self._writer.write(row)
+        self._display.show(row, rate)
+        worst = next((s for s in steps if s.metrics.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW), None)
+        if worst is not None:
+            self._give_up(worst.info)
+
+    def _give_up(self, info: StepInfo) -> None:
+        self._save()
+        self._store.wait()
+        rows = ", ".join(str(row) for row in info.rows if row >= 0)
+        raise UserError(
+            f"the loss or its gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row, up "
+            f"to step {info.step} (training rows {rows}). The last good parameters are saved; try "
+            "another --workdir with a lower --config.learning_rate."
+        )
+
+    def _save(self) -> None:
+        self._host.seconds = self._seconds()
+        meta = {"host": self._host.to_json(), "data": self._batches.get_state()}
+        self._store.save(self.step, self._state, meta)
+
+    def _resume(self) -> None:
+        restored = self._store.restore_newest(self._state)
+        if restored is None:
+            return
+        self.step, self._state = restored.step, restored.state
+        self._host = HostState.from_json(restored.meta["host"])
+        self._batches.set_state(restored.meta["data"])
+        if self._host.best_step is None:
+            self._store.forget_best()
+        else:
+            self._store.write_best(self._host.best_step, self._host.plateau.best_loss)
+
+    def _create_state(self) -> TrainState:
+        network = create_network(
+            model_config(self._config),
+            num_symbols=num_symbols(self._corpus),
+            max_length=self._corpus.max_length,
+            key=self._key(_PARAMETER_STREAM),
+        )
+        model = SequenceModel(
+            network=network,
+            length_log_prob=jax.numpy.asarray(self._length_prior()),
+            vocabulary=self._corpus.vocabulary,
+        )
+        return create_state(model, self._optimizer, self._key(_STEP_STREAM))
+
+    def _length_prior(self) -> np.ndarray:
+        splits = self._corpus.splits
+        return lengths.length_log_prob(
+            np.array([len(sequence) for sequence in splits["train"] + splits["valid"]]),
+            self._corpus.max_length,
+            self._config.length_smoothing,
+        )
+
+    def _key(self, stream: int) -> jax.Array:
+        return jax.random.fold_in(jax.random.key(self._config.seed), stream)
+
+    def _ramp(self) -> dict[str, float]:
+        config = self._config
+        return {"zero_epochs": config.kl_zero_epochs, "ramp_epochs": config.kl_ramp_epochs}
+
+    def _learning_rate(self) -> float:
+        if self._config.schedule == "plateau":
+            return self._host.plateau.learning_rate
+        return schedules.cosine_learning_rate(
+            self.step, num_steps=self.num_steps, peak=self._config.learning_rate
+        )
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._clock
+
+
+def num_symbols(corpus: Corpus) -> int:
+    """V, the size of the output layer."""
+    return NUM_PIANO_SYMBOLS if corpus.vocabulary is None else len(corpus.vocabulary)

@@ -1,0 +1,221 @@
+"""What a run reports: metrics.jsonl, TensorBoard events, and a bar or lines on the terminal."""
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from nlf_jax.training.state import StepMetrics
+
+FILE_NAME = "metrics.jsonl"
+
+
+class StepInfo(NamedTuple):
+    """What the host knows of a step.
+
+    Attributes:
+      step: batches seen, this one included.
+      rows: row numbers in the training split, int [B].
+      epoch: from 0.
+      kl_weight: of the KL term.
+      learning_rate: of the step.
+    """
+
+    step: int
+    rows: np.ndarray
+    epoch: int
+    kl_weight: float
+    learning_rate: float
+
+
+class FetchedStep(NamedTuple):
+    """A step's information with its metrics, on the host."""
+
+    info: StepInfo
+    metrics: StepMetrics
+
+
+class Window:
+    """Metrics of the latest steps; they stay on the device until the step after has been sent.
+
+    So the device never waits for the host.
+    """
+
+    def __init__(self, size: int):
+        self._size = size
+        self._steps: list[StepInfo] = []
+        self._metrics: list[StepMetrics] = []
+
+    def add(self, info: StepInfo, metrics: StepMetrics) -> list[FetchedStep]:
+        """Takes a step; gives the steps up to the one before when they fill a window, else []."""
+        full = bool(self._steps) and self._steps[-1].step % self._size == 0
+        fetched = self.fetch() if full else []
+        self._steps.append(info)
+        self._metrics.append(metrics)
+        return fetched
+
+    def fetch(self) -> list[FetchedStep]:
+        """All steps held; waits for them."""
+        metrics = jax.device_get(self._metrics)
+        fetched = [FetchedStep(*pair) for pair in zip(self._steps, metrics, strict=True)]
+        self._steps, self._metrics = [], []
+        return fetched
+
+
+def summarise(steps: Sequence[FetchedStep]) -> dict[str, Any]:
+    """One row of metrics for a window of steps; skipped steps don't count in the means.
+
+    Sums over the window's sequences divided by the sum of T + 1: `kl` and `recon` in nats, `bpc`
+    (minus the ELBO at KL weight 1) in bits. `skipped` counts the window's skipped steps.
+    """
+    good = [step.metrics for step in steps if not step.metrics.skipped]
+    tokens = sum(int(m.tokens) for m in good)
+    mean = lambda values: float(sum(values)) / tokens if tokens else None  # noqa: E731
+    nats = mean(m.nats for m in good)
+    last = steps[-1].info
+    return {
+        "split": "train",
+        "step": last.step,
+        "epoch": last.epoch,
+        "loss": float(np.mean([m.loss for m in good])) if good else None,
+        "bpc": None if nats is None else nats / math.log(2),
+        "kl": mean(m.kl for m in good),
+        "recon": mean(m.reconstruction for m in good),
+        "kl_weight": last.kl_weight,
+        "lr": last.learning_rate,
+        "grad_norm": float(np.mean([m.grad_norm for m in good])) if good else None,
+        "skipped": len(steps) - len(good),
+        "tokens": tokens,
+    }
+
+
+class MetricsWriter:
+    """Appends rows to metrics.jsonl and to TensorBoard's events.
+
+    Args:
+      workdir: of the run.
+      step: rows of training steps after this one are dropped first; they will be made again.
+      epochs: likewise rows of validations after this many epochs.
+    """
+
+    def __init__(self, workdir: Path, step: int, epochs: int):
+        path = workdir / FILE_NAME
+        keep_rows(path, lambda row: _is_past(row, step, epochs))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Writes one row; a number that is not finite becomes null."""
+        row = {name: _finite_or_none(value) for name, value in row.items()}
+        self._file.write(json.dumps(row, allow_nan=False) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            if isinstance(value, int | float) and name not in ("step", "epoch"):
+                self._events.add_scalar(f"{row['split']}/{name}", value, row["step"])
+
+    def close(self) -> None:
+        """Closes both files."""
+        self._file.close()
+        self._events.close()
+
+
+def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Rewrites a file of JSON lines with the rows to keep; a broken last line goes."""
+    if not path.exists():
+        return
+    rows = read_rows(path)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows if keep(row)))
+    os.replace(temporary, path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, up to the first that is not whole."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        rows.append(row)
+    return rows
+
+
+def _is_past(row: dict[str, Any], step: int, epochs: int) -> bool:
+    if row["split"] == "valid":
+        return row["epoch"] < epochs
+    return row["step"] <= step
+
+
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Display:
+    """A progress bar on a terminal; elsewhere a line for every row.
+
+    Args:
+      num_steps: of the whole run.
+      step: steps done before.
+    """
+
+    def __init__(self, num_steps: int, step: int):
+        self._bar = tqdm(
+            total=num_steps, initial=step, disable=None, unit="step", dynamic_ncols=True
+        )
+        self._num_steps, self._first_step = num_steps, step
+        self._start = time.monotonic()
+
+    def advance(self) -> None:
+        """Moves the bar by a step."""
+        self._bar.update()
+
+    def show(self, row: dict[str, Any], tokens_per_second: float) -> None:
+        """Shows a row of training metrics."""
+        figures = {
+            "loss": _figure(row["loss"]),
+            "bpc": _figure(row["bpc"]),
+            "kl": _figure(row["kl"]),
+            "tokens/s": f"{tokens_per_second:.0f}",
+        }
+        if row["skipped"]:
+            figures["skipped"] = str(row["skipped"])
+        if self._bar.disable:
+            self.say(f"{self._position(row)}  {'  '.join(f'{k} {v}' for k, v in figures.items())}")
+        else:
+            self._bar.set_postfix(figures)
+
+    def say(self, text: str) -> None:
+        """Prints a line without breaking the bar."""
+        if self._bar.disable:
+            print(text, flush=True)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        self._bar.close()
+
+    def _position(self, row: dict[str, Any]) -> str:
+        done = max(1, row["step"] - self._first_step)
+        left = (time.monotonic() - self._start) / done * (self._num_steps - row["step"])
+        return f"step {row['step']}/{self._num_steps}  epoch {row['epoch']}  left {_clock(left)}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

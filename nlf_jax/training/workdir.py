@@ -1,0 +1,141 @@
+"""A run's directory: what the run is, and the lock that keeps it to one process."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nlf_jax.errors import UserError
+
+FORMAT = 1
+CONFIG_FILE = "config.json"
+VOCABULARY_FILE = "vocabulary.json"
+CHECKPOINTS = "checkpoints"
+# What may change between the parts of a run: it does not change what the parts before computed.
+MAY_DIFFER = frozenset(
+    {"num_epochs", "log_every", "checkpoint_every", "nll_samples", "eval_batch_size"}
+)
+Description = dict[str, Any]
+
+
+@contextlib.contextmanager
+def lock(workdir: Path) -> Iterator[None]:
+    """Holds the workdir for this process; the operating system lets go of it whatever happens.
+
+    Raises:
+      UserError: another process holds it, or the directory cannot be made or written.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = open(workdir / "lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(f"cannot write to the workdir {workdir}: {error.strerror}.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process trains in {workdir}: wait for it or choose another --workdir."
+            ) from error
+        yield
+
+
+def claim(workdir: Path, description: Description, vocabulary: str | None) -> None:
+    """Writes what the run is into a new workdir, or checks that it is the same run.
+
+    Args:
+      workdir: exists.
+      description: JSON object with "experiment", "config" and "data".
+      vocabulary: the vocabulary as JSON, None for music.
+
+    Raises:
+      UserError: the workdir is of another run (the message shows what differs), it is damaged, or
+        it cannot be written.
+    """
+    description = json.loads(json.dumps({"format": FORMAT} | description))
+    if not (workdir / CONFIG_FILE).exists():
+        if (workdir / CHECKPOINTS).exists():
+            raise UserError(f"{workdir} has checkpoints but no {CONFIG_FILE}: use another workdir.")
+        if vocabulary is not None:
+            write_atomically(workdir / VOCABULARY_FILE, vocabulary)
+    else:
+        _require_same(workdir, description, vocabulary)
+    write_atomically(workdir / CONFIG_FILE, json.dumps(description, indent=2))
+
+
+def read_description(workdir: Path) -> Description:
+    """What `claim` wrote.
+
+    Raises:
+      UserError: there is no run in the workdir, or its description is damaged.
+    """
+    path = workdir / CONFIG_FILE
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        found = description["format"]
+        description["experiment"], description["config"].items(), description["data"].items()
+    except FileNotFoundError as error:
+        raise UserError(f"there is no trained model in {workdir}: train first.") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: restore it or train in another workdir.") from error
+    if found != FORMAT:
+        raise UserError(f"{path} has format {found}, this version reads {FORMAT}.")
+    return description
+
+
+def read_vocabulary(workdir: Path) -> str | None:
+    """The vocabulary's JSON; None where there is none (music)."""
+    try:
+        return (workdir / VOCABULARY_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {workdir / VOCABULARY_FILE}: {error}.") from error
+
+
+def differences(old: Description, new: Description) -> list[str]:
+    """Entries that differ in a way that matters, as `name: old -> new`."""
+    old, new = _flatten(old), _flatten(new)
+    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    kept = [name for name in names if name.removeprefix("config.") not in MAY_DIFFER]
+    return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in kept]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a file so that it is whole or not there, whatever happens.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def _require_same(workdir: Path, description: Description, vocabulary: str | None) -> None:
+    found = differences(read_description(workdir), description)
+    if read_vocabulary(workdir) != vocabulary:
+        found.append(f"{VOCABULARY_FILE}: another vocabulary, or damaged")
+    if found:
+        raise UserError(
+            f"{workdir} belongs to another run (there -> here): {'; '.join(found)}. "
+            "Use another --workdir, or the settings of that run to go on with it."
+        )
+
+
+def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    parts = (_flatten(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in tree.items())
+    return {name: value for part in parts for name, value in part.items()}
