@@ -102,6 +102,11 @@ class Trainer:
         self._clock = time.monotonic() - self._host.seconds
         self._last_fetch = time.monotonic()
 
+    @property
+    def num_parameters(self) -> int:
+        """Trained numbers."""
+        return evaluate.num_parameters(self._state.model)
+
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Trains to the end of the last epoch, or until `should_stop`, and saves.
 

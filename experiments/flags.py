@@ -1,0 +1,191 @@
+"""The command line: flags, `--config.name=value`, `--help`, and one-line errors."""
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from experiments import options
+from nlf_jax.errors import UserError
+
+MODES = ("train", "eval", "sample")
+SPLITS = ("train", "valid", "test")
+# What eval and sample may override; everything else is the trained run's own.
+SCORING_OPTIONS = ("nll_samples", "eval_batch_size", "seed")
+_CONFIG_PREFIX = "--config."
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """A parsed command line.
+
+    Attributes:
+      values: of the flags, by name.
+      given: names of the flags that were given.
+      overrides: (option, text) of every `--config.option=text`, in order.
+      argv: as it was given.
+    """
+
+    values: dict[str, Any]
+    given: frozenset[str]
+    overrides: tuple[tuple[str, str], ...]
+    argv: tuple[str, ...]
+
+
+def define(extra: dict[str, str]) -> flags.FlagValues:
+    """The flags of an experiment, apart from absl's global ones.
+
+    Args:
+      extra: the experiment's own text flags, with their help.
+    """
+    values = flags.FlagValues()
+    text = lambda *args: flags.DEFINE_string(*args, flag_values=values)  # noqa: E731
+    number = lambda *args, **kw: flags.DEFINE_integer(  # noqa: E731
+        *args, flag_values=values, **kw
+    )
+    text("mode", "train", f"What to do: {', '.join(MODES)}.")
+    text("model", "af_scf", f"One of {', '.join(options.MODELS)}.")
+    text("size", "small", "tiny (a test of seconds), small (a CPU) or paper (an accelerator).")
+    text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
+    text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
+    for name, help_text in extra.items():
+        text(name, None, help_text)
+    text("split", "test", "eval: train, valid or test.")
+    number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
+    number("num_samples", 5, "sample: how many.")
+    number("length", None, "sample: steps of every sample [drawn from the length prior].")
+    flags.DEFINE_float("temperature", 1.0, "sample: below 1 is more typical.", flag_values=values)
+    flags.DEFINE_boolean("greedy", False, "sample: likeliest symbols.", flag_values=values)
+    flags.DEFINE_boolean("help", False, "Show this text.", flag_values=values, short_name="h")
+    return values
+
+
+def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
+    """Parses the arguments after the program's name.
+
+    Raises:
+      UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
+    """
+    rest, overrides = _split_overrides(argv)
+    defined = define(extra)
+    try:
+        words = defined(["program", *rest])[1:]
+    except flags.UnrecognizedFlagError as error:
+        raise UserError(_unknown_flag(error.flagname, defined)) from error
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if words:
+        raise UserError(f"{words[0]!r} is not a flag; flags start with -- (--help lists them).")
+    line = CommandLine(
+        values=defined.flag_values_dict(),
+        given=frozenset(name for name in defined if defined[name].present),
+        overrides=tuple(overrides),
+        argv=tuple(argv),
+    )
+    _check(line.values)
+    return line
+
+
+def training_config(experiment: str, line: CommandLine) -> ConfigDict:
+    """The config of a training run, overrides included, validated and locked."""
+    config = options.get_config(experiment, line.values["model"], line.values["size"])
+    for name, text in line.overrides:
+        if name == "model":
+            raise UserError("choose the model by --model=..., not by --config.model.")
+        options.override(config, name, text)
+    options.validate(config)
+    return config
+
+
+def scoring_config(config: dict[str, Any], line: CommandLine) -> ConfigDict:
+    """The config of a trained run, with the overrides that scoring and sampling take."""
+    restored = options.from_json(config)
+    if "model" in line.given and line.values["model"] != restored.model:
+        raise UserError(f"--model={line.values['model']}, but the workdir has a {restored.model}.")
+    for name, text in line.overrides:
+        options.override(restored, name, text)
+        if name not in SCORING_OPTIONS:
+            raise UserError(
+                f"--config.{name} was fixed in training; eval and sample take "
+                f"{', '.join(SCORING_OPTIONS)}."
+            )
+    options.validate(restored)
+    return restored
+
+
+def help_text(name: str, description: str, extra: dict[str, str], line: CommandLine) -> str:
+    """What `--help` prints: use, flags, and the options with their values for this run."""
+    config = training_config(name, line)
+    defined = define(extra)
+    shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
+    shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]
+    flag_lines = [
+        _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
+    ]
+    config_lines = [_help_line(o.name, config[o.name], o.help) for o in options.OPTIONS]
+    size, model = line.values["size"], line.values["model"]
+    return "\n".join(
+        [
+            description.strip(),
+            "",
+            f"Usage: python -m experiments.{name} --mode=train|eval|sample [flags]",
+            "  train   trains, or goes on with the run in --workdir; Ctrl-C saves and stops",
+            "  eval    scores a split of the data with the trained model",
+            "  sample  prints samples of the trained model",
+            "",
+            "Flags, with their defaults:",
+            *flag_lines,
+            "",
+            f"Options, as --config.<name>=<value>, with their values for {model} at size {size}:",
+            *config_lines,
+        ]
+    )
+
+
+def _help_line(name: str, value: Any, text: str) -> str:
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value)) or "none"
+    return f"  {name:<19} {'' if value is None else value!s:<11} {text}"
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes `--config.name=value` and `--config.name value` out of the arguments."""
+    rest, overrides = [], []
+    arguments = iter(argv)
+    for argument in arguments:
+        if not argument.startswith(_CONFIG_PREFIX):
+            rest.append(argument)
+            continue
+        name, equals, text = argument.removeprefix(_CONFIG_PREFIX).partition("=")
+        text = text if equals else next(arguments, None)
+        if text is None:
+            raise UserError(f"--config.{name} needs a value: --config.{name}=...")
+        overrides.append((name, text))
+    return rest, overrides
+
+
+def _unknown_flag(name: str, defined: flags.FlagValues) -> str:
+    near = [f"--{match}" for match in difflib.get_close_matches(name, list(defined))]
+    near += [f"--config.{match}" for match in _near_options(name)]
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; --help lists the flags."
+    return f"unknown flag --{name}{hint}"
+
+
+def _near_options(name: str) -> list[str]:
+    return difflib.get_close_matches(name, [option.name for option in options.OPTIONS])
+
+
+def _check(values: dict[str, Any]) -> None:
+    options.require_choice("--mode", values["mode"], MODES)
+    options.require_choice("--model", values["model"], options.MODELS)
+    options.require_choice("--size", values["size"], options.SIZES)
+    options.require_choice("--split", values["split"], SPLITS)
+    for name in ("max_sequences", "num_samples", "length"):
+        if values[name] is not None and values[name] < 1:
+            raise UserError(f"--{name} must be at least 1, got {values[name]}.")
+    if not 0.0 < values["temperature"] < float("inf"):
+        raise UserError(f"--temperature must be positive, got {values['temperature']}.")

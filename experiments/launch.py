@@ -1,0 +1,284 @@
+"""Runs an experiment: from the command line to training, scoring and sampling."""
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging as absl_logging
+from ml_collections import ConfigDict
+
+from experiments import options
+from experiments.flags import CommandLine, help_text, parse, scoring_config, training_config
+from nlf_jax.data.corpus import Corpus
+from nlf_jax.errors import UserError
+from nlf_jax.models import SequenceModel
+from nlf_jax.sampling import sample
+from nlf_jax.training import checkpoints, evaluate, workdir
+from nlf_jax.training.interrupts import StopSignal
+from nlf_jax.training.loop import Trainer, num_symbols
+
+EXIT_USER_ERROR = 2
+_EVALUATION_STREAM, _SAMPLE_STREAM = 3, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A data set and what is special about its runs.
+
+    Attributes:
+      name: of the file in experiments/.
+      description: for `--help`.
+      load_corpus: (flags by name, max_length) -> the data.
+      flags: the experiment's own flags, all text, with their help.
+      after_training: called when a run is complete, with the run and the data.
+    """
+
+    name: str
+    description: str
+    load_corpus: Callable[[dict[str, Any], int], Corpus]
+    flags: dict[str, str] = dataclasses.field(default_factory=dict)
+    after_training: Callable[["Run", Corpus], None] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One use of an experiment: the parsed command line and what follows from it."""
+
+    experiment: Experiment
+    line: CommandLine
+
+    @property
+    def workdir(self) -> Path:
+        """The directory of the run."""
+        values = self.line.values
+        default = f"runs/{self.experiment.name}/{values['model']}-{values['size']}"
+        return Path(values["workdir"] or default)
+
+    def load_corpus(self, config: ConfigDict) -> Corpus:
+        """The experiment's data."""
+        return self.experiment.load_corpus(self.line.values, config.max_length)
+
+    @property
+    def given_command(self) -> str:
+        """The shell command that this is."""
+        program = ["python", "-m", f"experiments.{self.experiment.name}"]
+        return shlex.join([*program, *self.line.argv])
+
+    def command(self, mode: str) -> str:
+        """The shell command that does something else with the same run."""
+        data_flags = [
+            f"--{name}={shlex.quote(self.line.values[name])}"
+            for name in ("data_dir", *self.experiment.flags)
+            if name in self.line.given and mode == "eval"
+        ]
+        directory = shlex.quote(str(self.workdir))
+        if "MAKELEVEL" in os.environ:
+            extra = f" ARGS={shlex.quote(' '.join(data_flags))}" if data_flags else ""
+            return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}{extra}"
+        program = f"python -m experiments.{self.experiment.name}"
+        return " ".join([program, f"--mode={mode}", f"--workdir={directory}", *data_flags])
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; a user's mistake is one line on stderr.
+
+    Args:
+      experiment: what to run.
+      argv: the arguments after the program's name; sys.argv's if None.
+
+    Returns:
+      The exit code: 0, or 2 after a `UserError`.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        line = parse(sys.argv[1:] if argv is None else argv, experiment.flags)
+        if line.values["help"]:
+            print(help_text(experiment.name, experiment.description, experiment.flags, line))
+            return 0
+        use_compilation_cache()
+        modes = {"train": train, "eval": evaluate_split, "sample": draw_samples}
+        modes[line.values["mode"]](Run(experiment, line))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    return 0
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in NLF_CACHE_DIR/xla, by default ~/.cache/nlf_jax/xla."""
+    cache = Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
+    jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+
+
+def train(run: Run) -> None:
+    """`--mode=train`: trains, or goes on, until the end or a signal."""
+    config = training_config(run.experiment.name, run.line)
+    corpus = run.load_corpus(config)
+    with StopSignal() as stop, workdir.lock(run.workdir):
+        workdir.claim(run.workdir, describe(run.experiment.name, config, corpus), _json_of(corpus))
+        trainer = Trainer(config, options.bucket_lengths(config), corpus, run.workdir)
+        _announce(run, config, corpus, trainer)
+        if not trainer.run(lambda: bool(stop)):
+            print(f"{stop.name}: saved after step {trainer.step}. Go on with the same command.")
+            return
+    print(f"Trained {trainer.step} steps. Everything is in {run.workdir}")
+    if run.experiment.after_training is not None:
+        run.experiment.after_training(run, corpus)
+    print(f"Score it:   {run.command('eval')}\nSample it:  {run.command('sample')}")
+
+
+def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
+    """`--mode=eval`: scores a split, prints the scores and writes eval_<split>.json.
+
+    Args:
+      run: the run; its workdir has a trained model.
+      corpus: the data, if loaded before.
+
+    Returns:
+      What was written.
+
+    Raises:
+      UserError: no model, or the data are not those that it was trained on.
+    """
+    description = workdir.read_description(run.workdir)
+    config, values = scoring_config(description["config"], run.line), run.line.values
+    model, step = checkpoints.load_with_step(run.workdir)
+    corpus = corpus or run.load_corpus(config)
+    _require_same_data(run.workdir, description, corpus)
+    split = values["split"]
+    rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
+    scores = _score(model, rows, config)
+    result = {
+        "experiment": run.experiment.name,
+        "model": config.model,
+        "parameters": evaluate.num_parameters(model),
+        "steps": step,
+        "data": corpus.name,
+        "data_fingerprint": corpus.fingerprint,
+        "split": split,
+        "sequences": len(rows),
+        "symbols": int((scores.lengths + 1).sum()),
+        "elbo_samples": _num_samples(config, config.elbo_samples),
+        "nll_samples": _num_samples(config, config.nll_samples),
+        "seed": config.seed,
+        "convention": evaluate.CONVENTION,
+        "scores": scores.summary(),
+        "command": shlex.join(
+            ["python", "-m", f"experiments.{run.experiment.name}", *run.line.argv]
+        ),
+    }
+    path = run.workdir / f"eval_{split}.json"
+    workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
+    print(f"{_score_table(result)}\nWritten to {path}")
+    return result
+
+
+def draw_samples(run: Run) -> None:
+    """`--mode=sample`: prints samples and writes samples.txt."""
+    values = run.line.values
+    config = scoring_config(workdir.read_description(run.workdir)["config"], run.line)
+    model = checkpoints.load(run.workdir)
+    samples = sample(
+        model,
+        _key(config, _SAMPLE_STREAM),
+        num_samples=values["num_samples"],
+        length=values["length"],
+        temperature=values["temperature"],
+        greedy=values["greedy"],
+    )
+    texts = model.vocabulary.decode(*jax.device_get(samples))
+    path = run.workdir / "samples.txt"
+    workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
+    print("\n".join(f"{number}: {text}" for number, text in enumerate(texts, 1)))
+    print(f"Written to {path}")
+
+
+def describe(experiment: str, config: ConfigDict, corpus: Corpus) -> workdir.Description:
+    """What makes a run this run and no other."""
+    data = {
+        "name": corpus.name,
+        "fingerprint": corpus.fingerprint,
+        "num_symbols": num_symbols(corpus),
+        "max_length": corpus.max_length,
+    }
+    return {"experiment": experiment, "config": config.to_dict(), "data": data}
+
+
+def _announce(run: Run, config: ConfigDict, corpus: Corpus, trainer: Trainer) -> None:
+    sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in corpus.splits.items())
+    done = f", going on after step {trainer.step:,}" if trainer.step else ""
+    print(
+        f"{corpus.name}: {sizes} sequences. {config.model}: {trainer.num_parameters:,} parameters, "
+        f"{trainer.num_steps:,} steps{done}.\n"
+        f"Workdir {run.workdir}. The first steps compile and are slow; Ctrl-C saves and stops.",
+        flush=True,
+    )
+
+
+def _score(model: SequenceModel, rows: Sequence[Any], config: ConfigDict) -> evaluate.Scores:
+    return evaluate.score(
+        model,
+        rows,
+        _key(config, _EVALUATION_STREAM),
+        batch_size=config.eval_batch_size,
+        buckets=options.bucket_lengths(config),
+        elbo_samples=_num_samples(config, config.elbo_samples),
+        nll_samples=_num_samples(config, config.nll_samples),
+    )
+
+
+def _num_samples(config: ConfigDict, num_samples: int) -> int:
+    """The baseline has no latent: its score is exact with one sample."""
+    return 1 if config.model == "lstm" else num_samples
+
+
+def _score_table(result: dict[str, Any]) -> str:
+    scores = result["scores"]
+    lines = [
+        f"{result['split']}: {result['sequences']:,} sequences, {result['symbols']:,} symbols, "
+        f"{result['nll_samples']} importance samples; {result['model']} after "
+        f"{result['steps']:,} steps",
+        f"{'per symbol':<16}{'nats':>8}{'bits':>8}  (standard error)",
+    ]
+    for name in ("nll", "elbo", "reconstruction", "kl", "length"):
+        nats, bits = scores[f"{name}_nats"], scores[f"{name}_bits"]
+        error = scores[f"{name}_bits_standard_error"]
+        lines.append(f"{name:<16}{nats:>8.4f}{bits:>8.4f}  ({error:.4f})")
+    return "\n".join(lines)
+
+
+def _require_same_data(directory: Path, trained: workdir.Description, corpus: Corpus) -> None:
+    name, expected = trained["data"].get("name"), trained["data"].get("fingerprint")
+    if corpus.fingerprint != expected:
+        raise UserError(
+            f"the data are not those that {directory} was trained on ({name}, fingerprint "
+            f"{expected} there, {corpus.fingerprint} here): give the same data."
+        )
+
+
+def _json_of(corpus: Corpus) -> str | None:
+    return None if corpus.vocabulary is None else corpus.vocabulary.to_json()
+
+
+def _key(config: ConfigDict, stream: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.key(config.seed), stream)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
