@@ -80,7 +80,7 @@ def _check_content_size(content: bytes, name: str | os.PathLike) -> None:
         raise UserError(f"{name} unpacks to more than {MAX_CONTENT_BYTES:,} bytes; not used.")
 
 
-def _decompressed_size(data: memoryview, piece: int = 2**20) -> int:
+def _decompressed_size(data: bytes | memoryview, piece: int = 2**20) -> int:
     """The size of zlib data, or a number over the limit; damage is for scipy to find."""
     decompressor, size = zlib.decompressobj(), 0
     try:

@@ -36,7 +36,7 @@ def roll_to_midi(
     """
     mido = import_mido()
     roll = check_roll(roll)
-    _check_frames_per_quarter(frames_per_quarter)
+    check_frame_length(frames_per_quarter, None)
     if not 4 <= beats_per_minute <= 1000:
         raise UserError(f"beats_per_minute must be between 4 and 1000, got {beats_per_minute}.")
     track = mido.MidiTrack()
@@ -65,24 +65,29 @@ def midi_to_roll(
     Raises:
       UserError: the file or an argument is not of that form, or there are more than 100,000 frames.
     """
-    notes = read_notes(midi)
+    check_frame_length(frames_per_quarter, frame_seconds)
+    return notes_to_roll(midi, read_notes(midi), frames_per_quarter, frame_seconds)
+
+
+def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> None:
+    """Raises UserError unless these are in the ranges that `midi_to_roll` gives."""
+    if frames_per_quarter not in range(1, MAX_FRAMES_PER_QUARTER + 1):
+        raise UserError(
+            f"frames_per_quarter must be a whole number from 1 to {MAX_FRAMES_PER_QUARTER}, "
+            f"got {frames_per_quarter}."
+        )
+    if frame_seconds is not None and not 0.001 <= frame_seconds <= 60:
+        raise UserError(f"frame_seconds must be between 0.001 and 60, got {frame_seconds}.")
+
+
+def notes_to_roll(
+    midi: "mido.MidiFile", notes: Notes, frames_per_quarter: int, frame_seconds: float | None
+) -> np.ndarray:
+    """`midi_to_roll` with the notes already read and the frame length checked: bool [T, 88]."""
     if frame_seconds is None:
-        return notes_to_roll(notes, *_frames_by_ticks(midi, notes, frames_per_quarter))
-    return notes_to_roll(notes, *_frames_by_seconds(midi, notes, frame_seconds))
-
-
-def notes_to_roll(notes: Notes, start: np.ndarray, end: np.ndarray, num_frames: int) -> np.ndarray:
-    """Lays notes out on frames: bool [T, 88].
-
-    Args:
-      notes: of which the pitches are used.
-      start: int64 [N] first frame of each note.
-      end: int64 [N] the frame after its last; a note has at least one frame.
-      num_frames: T, unless a note lasts longer.
-
-    Raises:
-      UserError: more than 100,000 frames.
-    """
+        start, end, num_frames = _frames_by_ticks(midi, notes, frames_per_quarter)
+    else:
+        start, end, num_frames = _frames_by_seconds(midi, notes, frame_seconds)
     end = np.maximum(end, start + 1)
     num_frames = max(num_frames, int(end.max(initial=0)))
     if num_frames > MAX_FRAMES:
@@ -90,10 +95,14 @@ def notes_to_roll(notes: Notes, start: np.ndarray, end: np.ndarray, num_frames: 
             f"The MIDI file lasts {num_frames:,} frames, more than {MAX_FRAMES:,}; "
             "choose longer frames or cut it."
         )
+    return _lay_out(start, end, notes.pitch - LOWEST_PITCH, num_frames)
+
+
+def _lay_out(start: np.ndarray, end: np.ndarray, key: np.ndarray, num_frames: int) -> np.ndarray:
     # Counting starts minus ends bounds the time by notes + frames, however long the notes are.
     change = np.zeros((num_frames + 1, NUM_PITCHES), np.int32)
-    np.add.at(change, (start, notes.pitch - LOWEST_PITCH), 1)
-    np.add.at(change, (end, notes.pitch - LOWEST_PITCH), -1)
+    np.add.at(change, (start, key), 1)
+    np.add.at(change, (end, key), -1)
     return change.cumsum(axis=0, dtype=np.int32)[:-1] > 0
 
 
@@ -115,8 +124,6 @@ def _note_messages(roll: np.ndarray) -> list["mido.Message"]:
 def _frames_by_ticks(
     midi: "mido.MidiFile", notes: Notes, frames_per_quarter: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    _check_frames_per_quarter(frames_per_quarter)
-
     def nearest(ticks):
         return (2 * frames_per_quarter * ticks + midi.ticks_per_beat) // (2 * midi.ticks_per_beat)
 
@@ -126,8 +133,6 @@ def _frames_by_ticks(
 def _frames_by_seconds(
     midi: "mido.MidiFile", notes: Notes, frame_seconds: float
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    if not 0.001 <= frame_seconds <= 60:
-        raise UserError(f"frame_seconds must be between 0.001 and 60, got {frame_seconds}.")
     ticks, seconds, last_rate = _tempo_map(midi)
 
     def nearest(at):
@@ -152,11 +157,3 @@ def _tempo_map(midi: "mido.MidiFile") -> tuple[np.ndarray, np.ndarray, float]:
     rates = tempos / 1e6 / midi.ticks_per_beat
     seconds = np.concatenate([[0.0], np.cumsum(np.diff(ticks) * rates[:-1])])
     return ticks, seconds, rates[-1]
-
-
-def _check_frames_per_quarter(frames_per_quarter: int) -> None:
-    if frames_per_quarter not in range(1, MAX_FRAMES_PER_QUARTER + 1):
-        raise UserError(
-            f"frames_per_quarter must be a whole number from 1 to {MAX_FRAMES_PER_QUARTER}, "
-            f"got {frames_per_quarter}."
-        )

@@ -1,5 +1,6 @@
 """Reading MIDI files that nobody has checked, within bounded time and memory."""
 
+import collections
 import io
 import os
 import types
@@ -74,58 +75,57 @@ def read_notes(midi: "mido.MidiFile") -> Notes:
         raise UserError(f"MIDI type {midi.type} is not supported; save it as type 0 or 1.")
     if midi.ticks_per_beat <= 0:
         raise UserError("The MIDI file counts film frames (SMPTE), not beats; save it with beats.")
-    notes: list[tuple[int, int, int]] = []
-    left_out = {"drums": 0, "out of range": 0, "without an end": 0, "without a length": 0}
-    end_tick = max((_read_track(track, notes, left_out) for track in midi.tracks), default=0)
-    start, end, pitch = np.array(notes, np.int64).reshape(-1, 3).T
-    left_out = {reason: count for reason, count in left_out.items() if count}
-    return Notes(start, end, pitch, end_tick, left_out)
+    reader = _NoteReader()
+    end_tick = max(map(reader.read_track, midi.tracks), default=0)
+    start, end, pitch = np.array(reader.notes, np.int64).reshape(-1, 3).T
+    return Notes(start, end, pitch, end_tick, dict(reader.left_out))
 
 
-def _read_track(
-    track: "mido.MidiTrack", notes: list[tuple[int, int, int]], left_out: dict[str, int]
-) -> int:
-    """Appends the notes of a track, counts those left out, and returns its end in ticks."""
-    tick, sounding = 0, {}
-    for message in track:
-        tick += message.time
-        if tick > _MAX_TICKS:
-            raise UserError("The MIDI file lasts for ages: a time in it is damaged.")
-        if message.type == "note_on" and message.velocity > 0:
-            _start_note(message, tick, sounding, left_out)
-        elif message.type in ("note_on", "note_off"):
-            _end_note(message, tick, sounding, notes, left_out)
-    left_out["without an end"] += sum(map(len, sounding.values()))
-    return tick
+class _NoteReader:
+    """Collects (start, end, pitch) of notes in ticks, and counts those left out by reason."""
 
+    def __init__(self) -> None:
+        self.notes: list[tuple[int, int, int]] = []
+        self.left_out: collections.Counter[str] = collections.Counter()
+        self._sounding: dict[tuple[int, int], list[int]] = {}
 
-def _start_note(
-    message: "mido.Message", tick: int, sounding: dict, left_out: dict[str, int]
-) -> None:
-    if message.channel == _DRUM_CHANNEL:
-        left_out["drums"] += 1
-    elif not 0 <= message.note - LOWEST_PITCH < NUM_PITCHES:
-        left_out["out of range"] += 1
-    else:
-        sounding.setdefault((message.channel, message.note), []).append(tick)
+    def read_track(self, track: "mido.MidiTrack") -> int:
+        """Returns the end of the track in ticks."""
+        tick = 0
+        for message in track:
+            tick += message.time
+            if tick > _MAX_TICKS:
+                raise UserError("The MIDI file lasts for ages: a time in it is damaged.")
+            if message.type == "note_on" and message.velocity > 0:
+                self._start(tick, message.channel, message.note)
+            elif message.type in ("note_on", "note_off"):
+                self._end(tick, message.channel, message.note)
+        self._count("without an end", sum(map(len, self._sounding.values())))
+        self._sounding.clear()
+        return tick
 
+    def _start(self, tick: int, channel: int, pitch: int) -> None:
+        if channel == _DRUM_CHANNEL:
+            self._count("drums", 1)
+        elif not 0 <= pitch - LOWEST_PITCH < NUM_PITCHES:
+            self._count("out of range", 1)
+        else:
+            self._sounding.setdefault((channel, pitch), []).append(tick)
 
-def _end_note(
-    message: "mido.Message",
-    tick: int,
-    sounding: dict,
-    notes: list[tuple[int, int, int]],
-    left_out: dict[str, int],
-) -> None:
-    """Ends all notes of that key, but not one that starts here where an older one can end."""
-    starts = sounding.pop((message.channel, message.note), [])
-    older = [start for start in starts if start < tick]
-    notes.extend((start, tick, message.note) for start in older)
-    new = starts[len(older) :]
-    if older and new:
-        sounding[message.channel, message.note] = new
-    else:
-        left_out["without a length"] += len(new)
+    def _end(self, tick: int, channel: int, pitch: int) -> None:
+        """Ends all notes of that key, but not one that starts here where an older one can end."""
+        starts = self._sounding.pop((channel, pitch), [])
+        older = [start for start in starts if start < tick]
+        self.notes.extend((start, tick, pitch) for start in older)
+        new = starts[len(older) :]
+        if older and new:
+            self._sounding[channel, pitch] = new
+        else:
+            self._count("without a length", len(new))
+
+    def _count(self, reason: str, number: int) -> None:
+        if number:
+            self.left_out[reason] += number
 
 
 class _GuardedBytes(io.BytesIO):

@@ -7,7 +7,7 @@ import os
 import pathlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import requests
 import tensorflow_datasets as tfds
@@ -17,7 +17,7 @@ from nlf_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def locked_cache() -> Iterator[pathlib.Path]:
+def locked_cache() -> Generator[pathlib.Path]:
     """The cache directory, NLF_CACHE_DIR or ~/.cache/nlf_jax, for one process at a time.
 
     Raises:
