@@ -10,6 +10,7 @@ import numpy as np
 
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.vocabulary import PADDING_ID, Vocabulary
+from nlf_jax.errors import UserError
 
 
 def bits_per_symbol(corpus: Corpus, split: str = "test") -> dict[str, float]:
@@ -18,11 +19,17 @@ def bits_per_symbol(corpus: Corpus, split: str = "test") -> dict[str, float]:
     uniform: every id of the vocabulary is as likely (the end of line takes the place of padding).
     unigram: frequencies of the training split, one added to every count.
     lzma: the bytes by which the compressed training text grows when the split is appended.
+
+    Raises:
+      UserError: the corpus is not of text.
     """
+    if corpus.vocabulary is None:
+        raise UserError(f"{corpus.name} is no text: it has no baselines.")
     train, held_out = corpus.splits["train"], corpus.splits[split]
+    num_ids = len(corpus.vocabulary)
     return {
-        "uniform": float(np.log2(len(corpus.vocabulary))),
-        "unigram": _unigram(train, held_out, len(corpus.vocabulary)),
+        "uniform": float(np.log2(num_ids)),
+        "unigram": _unigram(train, held_out, num_ids),
         "lzma": _lzma(train, held_out, corpus.vocabulary),
     }
 
@@ -49,5 +56,5 @@ def _lzma(train: list[np.ndarray], held_out: list[np.ndarray], vocabulary: Vocab
 
 
 def _as_bytes(sequences: list[np.ndarray], vocabulary: Vocabulary) -> bytes:
-    lines = (vocabulary.decode([sequence], [len(sequence)])[0] for sequence in sequences)
+    lines = (vocabulary.decode(row[None], np.array([len(row)]))[0] for row in sequences)
     return "".join(f"{line}\n" for line in lines).encode()

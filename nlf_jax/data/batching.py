@@ -4,8 +4,7 @@ The pipeline is a composition of Grain's random-access datasets, so that batch n
 function of (sequences, batch size, buckets, seed, n): resuming is setting n.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import grain.python as grain
@@ -58,8 +57,10 @@ def train_batches(
     members = _bucket_members(sequences, batch_size, buckets)
     seeds = np.random.SeedSequence(seed).generate_state(len(members) + 1).tolist()
     parts = [
-        _batches(grain.MapDataset.source(rows).shuffle(seed=s), sequences, batch_size, bucket)
-        for s, (bucket, rows) in zip(seeds, members.items(), strict=False)
+        grain.MapDataset.source(rows)
+        .shuffle(seed=bucket_seed)
+        .batch(batch_size, batch_fn=_padder(sequences, batch_size, bucket))
+        for bucket_seed, (bucket, rows) in zip(seeds, members.items(), strict=False)
     ]
     epochs = grain.MapDataset.concatenate(parts).shuffle(seed=seeds[-1]).repeat()
     # A batch costs microseconds: threads would only be in the way of signals and forks.
@@ -71,11 +72,11 @@ def eval_batches(
 ) -> list[Batch]:
     """Every sequence exactly once, in order inside each bucket; see `train_batches`."""
     members = _bucket_members(sequences, batch_size, buckets)
-    parts = [
-        _batches(grain.MapDataset.source(rows), sequences, batch_size, bucket)
+    return [
+        _padder(sequences, batch_size, bucket)(rows[start : start + batch_size])
         for bucket, rows in members.items()
+        for start in range(0, len(rows), batch_size)
     ]
-    return [part[i] for part in parts for i in range(len(part))]
 
 
 def steps_per_epoch(
@@ -88,13 +89,13 @@ def steps_per_epoch(
 
 def _bucket_members(
     sequences: Sequence[np.ndarray], batch_size: int, buckets: tuple[int, ...]
-) -> dict[int, np.ndarray]:
+) -> dict[int, list[int]]:
     """Row numbers of each bucket that has any."""
     lengths = np.array([len(sequence) for sequence in sequences])
     _check(lengths, batch_size, buckets)
     assigned = np.searchsorted(buckets, lengths)
-    members = {bucket: np.flatnonzero(assigned == i) for i, bucket in enumerate(buckets)}
-    return {bucket: rows for bucket, rows in members.items() if rows.size}
+    members = {b: np.flatnonzero(assigned == i).tolist() for i, b in enumerate(buckets)}
+    return {bucket: rows for bucket, rows in members.items() if rows}
 
 
 def _check(lengths: np.ndarray, batch_size: int, buckets: tuple[int, ...]) -> None:
@@ -113,24 +114,22 @@ def _check(lengths: np.ndarray, batch_size: int, buckets: tuple[int, ...]) -> No
         )
 
 
-def _batches(
-    rows: grain.MapDataset, sequences: Sequence[np.ndarray], batch_size: int, bucket: int
-) -> grain.MapDataset:
-    batch_fn = functools.partial(_pad, sequences, batch_size=batch_size, bucket=bucket)
-    return rows.batch(batch_size, batch_fn=batch_fn)
+def _padder(
+    sequences: Sequence[np.ndarray], batch_size: int, bucket: int
+) -> Callable[[Sequence[int]], Batch]:
+    """The function from at most `batch_size` row numbers to their batch."""
 
+    def pad(rows: Sequence[int]) -> Batch:
+        x, values = _blank(sequences[rows[0]], batch_size, bucket)
+        lengths = np.zeros(batch_size, np.int32)
+        index = np.full(batch_size, FILLER_INDEX, np.int32)
+        for i, row in enumerate(rows):
+            sequence = sequences[row]
+            lengths[i], index[i] = len(sequence), row
+            values[i, : len(sequence)] = sequence
+        return Batch(x, lengths, index)
 
-def _pad(
-    sequences: Sequence[np.ndarray], rows: Sequence[int], *, batch_size: int, bucket: int
-) -> Batch:
-    x, values = _blank(sequences[rows[0]], batch_size, bucket)
-    lengths = np.zeros(batch_size, np.int32)
-    index = np.full(batch_size, FILLER_INDEX, np.int32)
-    for i, row in enumerate(rows):
-        sequence = sequences[row]
-        lengths[i], index[i] = len(sequence), row
-        values[i, : len(sequence)] = sequence
-    return Batch(x, lengths, index)
+    return pad
 
 
 def _blank(example: np.ndarray, batch_size: int, bucket: int) -> tuple[np.ndarray, np.ndarray]:

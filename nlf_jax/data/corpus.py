@@ -108,5 +108,5 @@ def _fingerprint(splits: Mapping[str, list[np.ndarray]], vocabulary: Vocabulary 
         shapes = [(sequence.shape, sequence.dtype.str) for sequence in splits[split]]
         digest.update(repr((split, shapes)).encode())
         for sequence in splits[split]:
-            digest.update(np.ascontiguousarray(sequence))
+            digest.update(sequence.tobytes())
     return digest.hexdigest()

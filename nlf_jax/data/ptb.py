@@ -5,23 +5,17 @@ are, newline included, so that together they must give the registered checksum a
 prepared is verified whenever it is read, and prepared anew where it is not whole.
 """
 
-import contextlib
-import fcntl
 import hashlib
-import io
 import logging
 import os
 import pathlib
-import queue
 import shutil
-import threading
 from collections.abc import Iterator
 from typing import Any
 
-import requests
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import download
 
+from nlf_jax.data.preparation import locked_cache, prepare
 from nlf_jax.errors import UserError
 
 URLS = {
@@ -54,7 +48,7 @@ class PtbChar(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         if self._source_dir is None:
-            paths = dl_manager.download(URLS)
+            paths = {s: pathlib.Path(dl_manager.download(url)) for s, url in URLS.items()}
         else:
             paths = {split: self._source_dir / name for split, name in NAMES.items()}
         return {split: self._generate_examples(path) for split, path in paths.items()}
@@ -78,15 +72,8 @@ def load_lines(data_dir: str | os.PathLike | None) -> dict[str, list[str]]:
         download from (known within 10 seconds), or the cache cannot be written.
     """
     source_dir = None if data_dir is None else _find_source_dir(pathlib.Path(data_dir))
-    cache_dir = pathlib.Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
-    try:
-        with _locked(cache_dir):
-            return _cached_lines(source_dir, cache_dir)
-    except OSError as error:
-        raise UserError(
-            f"Cannot use the cache directory {cache_dir} ({error}); "
-            "set NLF_CACHE_DIR to a directory that can be written and has 50 MB free."
-        ) from error
+    with locked_cache() as cache_dir:
+        return _cached_lines(source_dir, cache_dir)
 
 
 def _find_source_dir(data_dir: pathlib.Path) -> pathlib.Path | None:
@@ -121,15 +108,6 @@ def _verify_sources(directory: pathlib.Path) -> None:
                 f"{path} was changed: its SHA-256 is not {expected.checksum}. "
                 f"Replace it by {URLS[split]}."
             )
-
-
-@contextlib.contextmanager
-def _locked(cache_dir: pathlib.Path) -> Iterator[None]:
-    """One process at a time prepares."""
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with open(cache_dir / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _cached_lines(source_dir: pathlib.Path | None, cache_dir: pathlib.Path) -> dict[str, list[str]]:
@@ -170,39 +148,7 @@ def _raw_lines(builder: PtbChar, split: str) -> list[bytes]:
 def _prepare(
     source_dir: pathlib.Path | None, prepared_dir: pathlib.Path, download_dir: pathlib.Path
 ) -> None:
-    if source_dir is None:
-        _check_reachable(URLS["train"])
     _logger.info("Preparing Penn Treebank in %s.", prepared_dir)
     builder = PtbChar(source_dir=source_dir, data_dir=prepared_dir)
-    config = tfds.download.DownloadConfig(force_checksums_validation=True, try_download_gcs=False)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(download_dir=download_dir, download_config=config)
-    except (
-        requests.RequestException,
-        download.util.DownloadError,
-        download.download_manager.NonMatchingChecksumError,
-    ) as error:
-        raise UserError(f"The download of Penn Treebank failed: {error}. {ADVICE}") from error
-
-
-def _check_reachable(url: str, seconds: float = 8.0) -> None:
-    """Fails early: TFDS retries for minutes before it gives up."""
-    answer: queue.Queue[str | None] = queue.Queue()
-
-    def ask() -> None:
-        try:
-            requests.head(url, timeout=seconds / 2).raise_for_status()
-            answer.put(None)
-        except requests.RequestException as error:
-            answer.put(type(error).__name__)
-
-    # A thread, because looking up a name obeys no time-out.
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        problem = answer.get(timeout=seconds)
-    except queue.Empty:
-        problem = f"no answer within {seconds:g} s"
-    if problem:
-        raise UserError(f"{url} cannot be reached ({problem}). {ADVICE}")
+    url = None if source_dir else URLS["train"]
+    prepare(builder, download_dir, name="Penn Treebank", url=url, advice=ADVICE)

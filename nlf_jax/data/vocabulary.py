@@ -91,9 +91,9 @@ class Vocabulary:
 
         The two special ids inside a row are shown as U+FFFD, so a text keeps its length.
         """
-        table = np.array([UNKNOWN_CHARACTER] * NUM_SPECIAL + list(self.symbols))
-        rows = zip(np.asarray(ids), np.asarray(lengths), strict=True)
-        return ["".join(table[row[:length]]) for row, length in rows]
+        table = (UNKNOWN_CHARACTER,) * NUM_SPECIAL + self.symbols
+        rows = zip(np.asarray(ids).tolist(), np.asarray(lengths).tolist(), strict=True)
+        return ["".join(table[i] for i in row[:length]) for row, length in rows]
 
     @functools.cached_property
     def _codes(self) -> np.ndarray:

@@ -10,8 +10,10 @@ import threading
 import time
 
 import pytest
+import requests
+from tensorflow_datasets.core.download import checksums
 
-from nlf_jax.data import ptb
+from nlf_jax.data import preparation, ptb
 from nlf_jax.data.corpus import load_ptb
 from nlf_jax.errors import UserError
 
@@ -34,7 +36,7 @@ class _Tiny:
 
 def _register(monkeypatch, source_dir):
     infos = {
-        url: ptb.download.checksums.compute_url_info(source_dir / ptb.NAMES[split])
+        url: checksums.compute_url_info(source_dir / ptb.NAMES[split])
         for split, url in ptb.URLS.items()
     }
     monkeypatch.setattr(ptb.PtbChar, "url_infos", infos)
@@ -187,7 +189,7 @@ def test_a_server_that_never_answers_is_given_up():
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UserError, match="ReadTimeout"):
-            ptb._check_reachable(url, seconds=0.4)
+            preparation._check_reachable(url, "", seconds=0.4)
 
 
 def test_a_name_look_up_that_hangs_is_given_up(monkeypatch):
@@ -195,12 +197,12 @@ def test_a_name_look_up_that_hangs_is_given_up(monkeypatch):
 
     def head(*_, **__):
         release.wait(60)
-        raise ptb.requests.ConnectionError
+        raise requests.ConnectionError
 
-    monkeypatch.setattr(ptb.requests, "head", head)
+    monkeypatch.setattr(requests, "head", head)
     start = time.monotonic()
     with pytest.raises(UserError, match="no answer within"):
-        ptb._check_reachable("http://example.invalid", seconds=0.2)
+        preparation._check_reachable("http://example.invalid", "", seconds=0.2)
     release.set()
     assert time.monotonic() - start < 10
 
@@ -251,11 +253,16 @@ def test_cache_directory_that_cannot_be_used(tiny, monkeypatch):
         ptb.load_lines(tiny.source_dir)
 
 
-def test_one_process_at_a_time(tmp_path):
-    with ptb._locked(tmp_path), open(tmp_path / "lock") as file, pytest.raises(BlockingIOError):
+def _try_to_lock(path):
+    with open(path) as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with open(tmp_path / "lock") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("NLF_CACHE_DIR", str(tmp_path))
+    with preparation.locked_cache(), pytest.raises(BlockingIOError):
+        _try_to_lock(tmp_path / "lock")
+    _try_to_lock(tmp_path / "lock")
 
 
 def test_registered_sizes_are_those_of_the_well_known_files():

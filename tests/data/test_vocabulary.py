@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nlf_jax.data.vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary
@@ -19,6 +19,7 @@ def test_ids_are_unknown_padding_then_sorted_symbols():
 
 
 @given(ANY_TEXT)
+@example("\0")
 def test_decode_inverts_encode_for_any_text(text):
     vocabulary = Vocabulary.from_lines([text])
     ids = np.pad(vocabulary.encode(text), (0, 3), constant_values=PADDING_ID)
