@@ -11,7 +11,10 @@ SHELL = /bin/sh
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
-EXPERIMENTS := $(notdir $(basename $(shell grep -ls '__name__ == "__main__"' experiments/*.py)))
+# The runnable files that go through experiments/launch.py; the others there are tools.
+EXPERIMENTS := $(notdir $(basename $(shell \
+  grep -l launch /dev/null $$(grep -ls '__name__ == "__main__"' experiments/*.py))))
+# Those that need the music extra.
 MUSIC := polyphonic bach midi
 
 # Through the environment, so that names with spaces or quotes reach the shell as they are.

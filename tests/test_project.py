@@ -13,14 +13,12 @@ ROOT = Path(__file__).parents[1]
 OWN = ("nlf_jax", "experiments")
 SOURCES = sorted(p for top in OWN for p in (ROOT / top).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-TEXT_SUFFIXES = {".py", ".md", ".cfg", ".toml", ".json", ".jsonl", ".tsv", ".ipynb", ".yml", ""}
-SKIPPED_DIRS = {".git", ".venv", "runs", "build", "dist", "__pycache__"}
+TEXT_SUFFIXES = {".py", ".md", ".cfg", ".toml", ".json", ".jsonl", ".tsv", ".ipynb"}
+UNTRACKED = {"runs", "build", "dist"}
 MAX_LINES = 300
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-each_file = pytest.mark.parametrize(
-    "path", SOURCES + TESTS, ids=lambda p: str(p.relative_to(ROOT))
-)
+each_file = pytest.mark.parametrize("path", SOURCES + TESTS, ids=lambda p: str(p.relative_to(ROOT)))
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -49,9 +47,11 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def tracked_text_files() -> list[Path]:
-    files = [p for p in ROOT.rglob("*") if not SKIPPED_DIRS & set(p.relative_to(ROOT).parts)]
-    return [p for p in files if p.is_file() and p.suffix in TEXT_SUFFIXES]
+def text_files() -> list[Path]:
+    tops = [p for p in ROOT.iterdir() if p.name[0] != "." and p.name not in UNTRACKED]
+    files = [q for p in tops for q in ([p] if p.is_file() else p.rglob("*"))]
+    named = [ROOT / "Makefile", ROOT / ".ci/run"]
+    return [p for p in files if p.is_file() and p.suffix in TEXT_SUFFIXES] + named
 
 
 @each_file
@@ -93,7 +93,7 @@ def test_no_path_of_one_machine():
     pattern = re.compile(r"(?<![\w.<])/(work|root|home/\w+|Users/\w+)/\w")
     found = [
         f"{path.relative_to(ROOT)}:{number}"
-        for path in tracked_text_files()
+        for path in text_files()
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if pattern.search(line)
     ]
