@@ -30,7 +30,7 @@ class InitialState(nnx.Module):
         self.out = Linear(hidden, 2 * num_layers * hidden, rngs=rngs)
 
     def __call__(self, length: Int[Array, ""]) -> list[LSTMState]:
-        h = self.position(jnp.zeros(1, jnp.int32), length)[0] + self.bias[...]
+        h = self.position(0, 1, length)[0] + self.bias[...]
         states = self.out(jax.nn.relu(h)).reshape(self.num_layers, self.hidden, 2)
         return [LSTMState(state[:, 0], state[:, 1]) for state in states]
 
@@ -76,7 +76,7 @@ class Recurrent(Bijector):
         num_steps = z.shape[0]
         factors = self._dropout(context.dropout_key, num_steps)
         states = self.initial_state(context.length)
-        gates = self.lstm.position_gates(jnp.arange(1, num_steps), context.length)
+        gates = self.lstm.position_gates(1, num_steps - 1, context.length)
         rest = None if factors is None else factors[1:]
         first = states[-1].hidden if factors is None else states[-1].hidden * factors[0, -1]
         return jnp.concatenate([first[None], self.lstm(z[:-1], gates, states, rest)])
@@ -92,7 +92,7 @@ class Recurrent(Bijector):
         x = jnp.where(step_mask(context.length, num_steps)[:, None], x, 0.0)
         factors = self._dropout(context.dropout_key, num_steps)
         states = self.initial_state(context.length)
-        gates = self.lstm.position_gates(jnp.arange(num_steps) + 1, context.length)
+        gates = self.lstm.position_gates(1, num_steps, context.length)
         summary = states[-1].hidden if factors is None else states[-1].hidden * factors[0, -1]
         factors = None if factors is None else jnp.roll(factors, -1, axis=0)
 

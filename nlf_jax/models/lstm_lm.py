@@ -52,7 +52,7 @@ class LSTMLanguageModel(nnx.Module):
         num_steps = x.shape[0]
         x = self.emission.hide(x, step_mask(length, num_steps))
         embedded = self.emission.embed(self.embedding[...], x[:-1])
-        gates = self.lstm.position_gates(jnp.arange(1, num_steps), length)
+        gates = self.lstm.position_gates(1, num_steps - 1, length)
         dropout = self._dropout(dropout_key, num_steps - 1)
         states = self.lstm(embedded, gates, self._zero_states(), dropout)
         return self.out(jnp.pad(states, ((1, 0), (0, 0))), self.embedding[...])
@@ -111,6 +111,6 @@ class LSTMLanguageModel(nnx.Module):
             embedded = self.emission.embed(table, x_t)
             return self.lstm.step(embedded, gates_t, states), x_t
 
-        gates = self.lstm.position_gates(jnp.arange(num_steps) + 1, length)
+        gates = self.lstm.position_gates(1, num_steps, length)
         carry = (self._zero_states(), jnp.zeros(self.config.hidden))
         return jax.lax.scan(step, carry, (jax.random.split(key, num_steps), gates))[1]

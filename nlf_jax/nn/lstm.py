@@ -183,11 +183,11 @@ class LSTM(nnx.Module):
         """H."""
         return self.cells[0].hidden_size
 
-    def position_gates(self, steps: Int[Array, "T"], length: Int[Array, ""]) -> Array:
-        """The position's share of the first layer's gates, [T, 4H]."""
+    def position_gates(self, first: int, num_steps: int, length: Int[Array, ""]) -> Array:
+        """The position's share of the first layer's gates from step ``first`` on, [T, 4H]."""
         if self.position is None:
-            return jnp.zeros((steps.shape[0], 4 * self.hidden_size))
-        return self.position(steps, length)
+            return jnp.zeros((num_steps, 4 * self.hidden_size))
+        return self.position(first, num_steps, length)
 
     def __call__(
         self,
@@ -236,9 +236,8 @@ class BiLSTM(nnx.Module):
         self, inputs: Float[Array, "T I"], length: Int[Array, ""], mask: Bool[Array, "T"]
     ) -> tuple[Float[Array, "T H"], Float[Array, "T H"]]:
         """States of the last layer, forward and backward; zero at padded steps."""
-        steps = jnp.arange(inputs.shape[0])
-        extra_f = self.forward_position(steps, length)
-        extra_b = self.backward_position(steps, length)
+        extra_f = self.forward_position(0, inputs.shape[0], length)
+        extra_b = self.backward_position(0, inputs.shape[0], length)
         h, zero = inputs, zero_state(self.forward[0].hidden_size)
         for fwd, bwd in zip(self.forward, self.backward, strict=True):
             ahead = lstm(fwd.gates(h) + extra_f, fwd.hidden_weight[...], zero, mask)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from nlf_jax.nn.linear import uniform
+from nlf_jax.nn.linear import FULL_PRECISION, uniform
 
 
 def step_mask(length: Int[Array, ""], num_steps: int) -> Array:
@@ -22,6 +22,20 @@ def position_one_hot(
     return jnp.concatenate([encode(steps), encode(length - 1 - steps)], axis=-1)
 
 
+@jax.custom_jvp
+def _look_up(table: Float[Array, "M F"], index: Int[Array, "N"]) -> Float[Array, "N F"]:
+    """Rows of a table. The tangent is a one-hot product: its transpose sums over all examples in
+    one matrix product, where that of a gather is a scatter, many times slower on a CPU."""
+    return table[index]
+
+
+@_look_up.defjvp
+def _look_up_jvp(primals, tangents):
+    (table, index), (table_dot, _) = primals, tangents
+    one_hot = jax.nn.one_hot(index, table.shape[0])
+    return _look_up(table, index), jnp.matmul(one_hot, table_dot, precision=FULL_PRECISION)
+
+
 class PositionEmbedding(nnx.Module):
     """A linear map of the position one-hots, computed as two look-ups.
 
@@ -33,7 +47,13 @@ class PositionEmbedding(nnx.Module):
         self.start = uniform(rngs, (max_length, features), bound)
         self.end = uniform(rngs, (max_length, features), bound)
 
-    def __call__(self, steps: Int[Array, "T"], length: Int[Array, ""]) -> Float[Array, "T F"]:
-        last = self.end.shape[0] - 1
-        remaining = jnp.clip(length - 1 - steps, 0, last)
-        return self.start[...][jnp.clip(steps, 0, last)] + self.end[...][remaining]
+    def __call__(
+        self, first: int, num_steps: int, length: Int[Array, ""]
+    ) -> Float[Array, "num_steps F"]:
+        """Values of the steps ``first``, .., ``first + num_steps - 1``."""
+        stop = min(first + num_steps, self.start.shape[0])
+        start = self.start[first:stop]
+        start = jnp.pad(start, ((0, num_steps - start.shape[0]), (0, 0)))
+        reached = self.end[:stop]
+        index = length - 1 - first - jnp.arange(num_steps)
+        return start + _look_up(reached, jnp.clip(index, 0, stop - 1))
