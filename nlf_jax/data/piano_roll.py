@@ -30,6 +30,17 @@ def check_roll(roll: np.ndarray, name: str = "The piano roll") -> np.ndarray:
     return roll.astype(np.bool_)
 
 
+def held_notes(roll: np.ndarray) -> np.ndarray:
+    """The notes of a bool [T, 88] roll: int [N, 3] of key, first frame, the frame after the last.
+
+    A key that sounds in consecutive frames is one note. Sorted by key, then by time.
+    """
+    change = np.diff(np.pad(roll.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    keys, starts = np.nonzero(change == 1)
+    _, ends = np.nonzero(change == -1)
+    return np.stack([keys, starts, ends], axis=1)
+
+
 def decode_rolls(symbols: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
     """The piano rolls of a batch of samples: padding and the dummy first column removed.
 
