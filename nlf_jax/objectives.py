@@ -35,7 +35,7 @@ def elbo(
 ) -> Elbo:
     """Evidence lower bound: E_q[log p(x|z) - w (log q(z|x) - log p(z))] + log p(T).
 
-    The expectation is a mean over ``num_samples`` draws from q. For the LSTM it is exactly log p(x).
+    The expectation is a mean over ``num_samples`` draws from q. The LSTM's is exactly log p(x).
 
     Args:
         x: ids int32 [B, T], or bits [B, T, V]; anything past a row's length is ignored.
@@ -62,7 +62,7 @@ def importance_weighted_nll(
 ) -> Float[Array, "B"]:
     """-log p(x) by importance sampling from q (Burda et al., 2016), nats; 0 for filler rows.
 
-    ``-(logsumexp_s(log p(x, z_s) - log q(z_s | x)) - log S + log p(T))``. Arguments as for ``elbo``.
+    ``-(logsumexp_s(log p(x, z_s) - log q(z_s | x)) - log S + log p(T))``; arguments: see ``elbo``.
     """
     terms, length_log_prob = _terms(model, x, lengths, key, num_samples, train=False)
     log_weights = terms.reconstruction - terms.kl
@@ -110,8 +110,7 @@ def check_batch(model: SequenceModel, x: Array, lengths: Array) -> None:
     if text and not jnp.issubdtype(x.dtype, jnp.integer):
         raise UserError(f"x has dtype {x.dtype}: ids must be integers")
     if lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise UserError(
-            f"lengths are {lengths.dtype} {lengths.shape}: one integer for each of {x.shape[0]} rows"
-        )
+        found = f"{lengths.dtype} {lengths.shape}"
+        raise UserError(f"lengths are {found}: one integer for each of {x.shape[0]} rows")
     if x.shape[1] > max_length:
         raise UserError(f"x has {x.shape[1]} steps, the model was made for at most {max_length}")

@@ -12,8 +12,8 @@ class Bijector(nnx.Module):
     """An invertible map of ONE example, noise to latent; batch it with ``jax.vmap``.
 
     Across the D hidden dimensions an event is [D], the context is a vector [C] and a log_det is [].
-    Across T steps an event is [T, D], the context is a ``SequenceContext`` and a log_det is [T]: one
-    term per step, whose sum over the real steps is the log-determinant.
+    Across T steps an event is [T, D], the context is a ``SequenceContext`` and a log_det is [T]:
+    one term per step, whose sum over the real steps is the log-determinant.
     """
 
     def forward_and_log_det(self, x: Array, context: Any) -> tuple[Array, Array]:

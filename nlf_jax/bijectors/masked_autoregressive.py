@@ -14,9 +14,9 @@ from nlf_jax.nn.mlp import MaskedMLP
 class MaskedAutoregressive(Bijector):
     """Dimension d is transformed given the dimensions before it and the context.
 
-    (Papamakarios et al., 2017.) The inverse, latent to noise, is one pass of the masked network. The
-    forward, noise to latent, goes through the dimensions in order and evaluates each hidden unit
-    once, when the inputs that it depends on are known, so that it too costs one pass in all.
+    (Papamakarios et al., 2017.) The inverse, latent to noise, is one pass of the masked network.
+    The forward, noise to latent, goes through the dimensions in order and evaluates each hidden
+    unit once, when the inputs that it depends on are known, so that it too costs one pass in all.
     """
 
     def __init__(

@@ -39,9 +39,9 @@ class Recurrent(Bijector):
     """Step t is transformed by ``inner`` given an LSTM's summary of the latent steps before it.
 
     The inverse, latent to noise, runs the LSTM over the known latent and then transforms every step
-    at once; the forward, noise to latent, is one scan. ``Inverse(Recurrent(Inverse(inner)))`` is the
-    inverse autoregressive flow: the LSTM reads the noise, and the forward is the parallel direction.
-    The LSTM reads z_{t-1} with the position of t (Ziegler & Rush, 2019).
+    at once; the forward, noise to latent, is one scan. ``Inverse(Recurrent(Inverse(inner)))`` is
+    the inverse autoregressive flow: the LSTM reads the noise, and the forward is the parallel
+    direction. The LSTM reads z_{t-1} with the position of t (Ziegler & Rush, 2019).
 
     Args:
         inner: bijector of [D] given a context of size ``hidden``.
@@ -64,7 +64,7 @@ class Recurrent(Bijector):
         self.lstm = LSTM(size, hidden, num_layers, max_length, rngs=rngs)
 
     def _dropout(self, key: PRNGKeyArray | None, num_steps: int) -> Float[Array, "T L H"] | None:
-        """Factors for the outputs of every step and layer; those of step 0 are the first context's."""
+        """Factors for the outputs of every step and layer; step 0: the first context's."""
         if key is None or self.dropout == 0.0:
             return None
         shape = (num_steps, len(self.lstm.cells), self.lstm.hidden_size)
@@ -106,7 +106,7 @@ class Recurrent(Bijector):
 
 
 def inverse_autoregressive(inner: Bijector, *args, **kwargs) -> Bijector:
-    """``Recurrent`` the other way round: the context of a step is a summary of the earlier noise."""
+    """``Recurrent`` the other way round: a step's context is a summary of the earlier noise."""
     return Inverse(Recurrent(Inverse(inner), *args, **kwargs))
 
 

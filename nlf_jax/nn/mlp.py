@@ -1,5 +1,7 @@
 """Conditioner networks: a plain MLP and a masked one (MADE), both with a context vector."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,9 +26,7 @@ class MLP(nnx.Module):
     ):
         self.context = Linear(context_size, hidden, bias=None, rngs=rngs)
         sizes = [in_size] + [hidden] * hidden_layers + [out_size]
-        self.layers = nnx.List(
-            [Linear(i, o, rngs=rngs) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
-        )
+        self.layers = nnx.List([Linear(i, o, rngs=rngs) for i, o in pairwise(sizes)])
 
     def __call__(self, x: Float[Array, "I"], context: Float[Array, "C"]) -> Float[Array, "O"]:
         h = self.layers[0](x) + self.context(context)
@@ -65,12 +65,7 @@ class MaskedMLP(nnx.Module):
         self.size, self.hidden, self.num_outputs, self.reverse = size, hidden, num_outputs, reverse
         self.context = Linear(context_size, hidden, bound=1e-3, bias=None, rngs=rngs)
         sizes = [size] + [hidden] * hidden_layers
-        self.layers = nnx.List(
-            [
-                Linear(i, o, bound=1e-3, rngs=rngs)
-                for i, o in zip(sizes[:-1], sizes[1:], strict=True)
-            ]
-        )
+        self.layers = nnx.List([Linear(i, o, bound=1e-3, rngs=rngs) for i, o in pairwise(sizes)])
         bound = hidden**-0.5
         self.out_weight = uniform(rngs, (hidden, size, num_outputs), bound)
         self.out_bias = uniform(rngs, (size, num_outputs), bound)

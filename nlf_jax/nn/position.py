@@ -24,8 +24,11 @@ def position_one_hot(
 
 @jax.custom_jvp
 def _look_up(table: Float[Array, "M F"], index: Int[Array, "N"]) -> Float[Array, "N F"]:
-    """Rows of a table. The tangent is a one-hot product: its transpose sums over all examples in
-    one matrix product, where that of a gather is a scatter, many times slower on a CPU."""
+    """Rows of a table.
+
+    The tangent is a one-hot product: its transpose sums over all examples in one matrix product,
+    where that of a gather is a scatter, many times slower on a CPU.
+    """
     return table[index]
 
 

@@ -1,0 +1,27 @@
+"""Latent normalizing flows for discrete sequences: train, score and sample them in JAX.
+
+``load`` a trained model from its workdir, then ``sample`` from it or score sequences with ``elbo``
+and ``importance_weighted_nll``. All of them are pure functions of (model, arrays, key).
+"""
+
+from nlf_jax.errors import UserError
+from nlf_jax.models import LatentFlow, LSTMLanguageModel, ModelConfig, SequenceModel, create_network
+from nlf_jax.objectives import Elbo, elbo, importance_weighted_nll
+from nlf_jax.sampling import Samples, sample
+from nlf_jax.training.checkpoints import load
+
+__version__ = "0.1.0"
+__all__ = [
+    "Elbo",
+    "LSTMLanguageModel",
+    "LatentFlow",
+    "ModelConfig",
+    "Samples",
+    "SequenceModel",
+    "UserError",
+    "create_network",
+    "elbo",
+    "importance_weighted_nll",
+    "load",
+    "sample",
+]
