@@ -77,13 +77,6 @@ def _nlsq_parameters(raw: Array) -> tuple[Array, Array, Array, Array, Array, Arr
     return raw[..., 0], b, log_b, k, d, raw[..., 4]
 
 
-def _bump_and_log_slope(k: Array, u: Array) -> tuple[Array, Array]:
-    """k r and log(1 - 2 k u r^2) with r = 1 / (1 + u^2); 2 k u r^2 never exceeds 0.968."""
-    r = 1 / (1 + u * u)
-    bump = k * r
-    return bump, jnp.log1p(-2 * bump * (u * r))
-
-
 def nlsq_inverse_and_log_det(
     raw: Float[Array, "*n 5"], y: Float[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
@@ -94,8 +87,11 @@ def nlsq_inverse_and_log_det(
     g = raw_4. log_det = log b + log(1 - 2 k u / (1 + u^2)^2).
     """
     a, b, log_b, k, d, g = _nlsq_parameters(raw)
-    bump, log_slope = _bump_and_log_slope(k, d * y + g)
-    return a + b * (y + bump / d), log_b + log_slope
+    u = d * y + g
+    r = 1 / (1 + u * u)
+    bump = k * r
+    # 2 k u r^2 is at most 0.968, so that rounding cannot take the logarithm's argument below zero.
+    return a + b * (y + bump / d), log_b + jnp.log1p(-2 * bump * (u * r))
 
 
 def nlsq_forward_and_log_det(
@@ -105,12 +101,13 @@ def nlsq_forward_and_log_det(
 
     With e = (x - a) / b it solves u + k / (1 + u^2) = d e + g. Then y = e - (k / d) / (1 + u^2),
     not (u - g) / d, which loses the digits of a small y beside a large g. log_det is minus the
-    inverse's at y.
+    inverse's at that y.
     """
-    a, b, log_b, k, d, g = _nlsq_parameters(raw)
+    a, b, _, k, d, g = _nlsq_parameters(raw)
     e = (x - a) / b
-    bump, log_slope = _bump_and_log_slope(k, solve_bump(k, d * e + g))
-    return e - bump / d, -(log_b + log_slope)
+    u = solve_bump(k, d * e + g)
+    y = e - k / (1 + u * u) / d
+    return y, -nlsq_inverse_and_log_det(raw, y)[1]
 
 
 AFFINE = ScalarTransform(2, affine_forward_and_log_det, affine_inverse_and_log_det)

@@ -1,0 +1,295 @@
+"""Affine and NLSq against float64, against the authors' numbers, and at the edges."""
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.nlsq_accuracy import forward64, inverse64, ulps
+from nlf_jax.bijectors.root_finding import solve_bump
+from nlf_jax.bijectors.scalar import (
+    AFFINE,
+    MAX_BUMP,
+    NLSQ,
+    TRANSFORMS,
+    inverted,
+    nlsq_forward_and_log_det,
+)
+
+EPS = 2.0**-23
+solve_nlsq = jax.jit(nlsq_forward_and_log_det)
+DIRECTIONS = ("forward_and_log_det", "inverse_and_log_det")
+each_transform = pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+each_direction = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+def draw(transform, n, spread=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    raw = spread * rng.standard_normal((n, transform.num_params))
+    return raw.astype(np.float32), (3 * rng.standard_normal(n)).astype(np.float32)
+
+
+def compiled(transform, direction):
+    return jax.jit(getattr(transform, direction))
+
+
+def on_vector(transform, direction):
+    """The function of one vector [P + 1] = (raw, x), with results [2] = (y, log_det)."""
+    return lambda v: jnp.stack(getattr(transform, direction)(v[:-1], v[-1]))
+
+
+def affine_ulps(raw, x, expected):
+    a, b = raw[..., 0], np.exp(raw[..., 1].astype(np.float64) / 2)
+    return EPS * np.maximum(np.maximum(np.abs(x), np.abs(a)) / b, np.abs(expected))
+
+
+def affine64(raw, x, sign):
+    a, log_b = raw[..., 0], raw[..., 1] / 2
+    return (a + np.exp(log_b) * x if sign > 0 else (x - a) * np.exp(-log_b)), sign * log_b
+
+
+FLOAT64 = {
+    (NLSQ, "forward_and_log_det"): forward64,
+    (NLSQ, "inverse_and_log_det"): inverse64,
+    (AFFINE, "forward_and_log_det"): lambda raw, x: affine64(raw, x, 1),
+    (AFFINE, "inverse_and_log_det"): lambda raw, y: affine64(raw, y, -1),
+}
+
+
+def jacobian64(function, step):
+    """Derivative of [N, M] -> [N, ...] by a five-point stencil, the new axis last."""
+    stencil = {-2: 1 / 12, -1: -8 / 12, 1: 8 / 12, 2: -1 / 12}
+
+    def jacobian(v):
+        units = step * np.eye(v.shape[-1])
+        columns = [sum(w * function(v + i * e) for i, w in stencil.items()) for e in units]
+        return np.stack(columns, axis=-1) / step
+
+    return jacobian
+
+
+# The root
+
+
+def test_root_leaves_a_residual_of_rounding_only():
+    near_limit = MAX_BUMP - np.geomspace(1e-7, 1, 60)
+    k = np.float32(np.concatenate([np.linspace(0, MAX_BUMP, 100), near_limit, [1e-30]]))
+    large = np.geomspace(12, 1e30, 100)
+    s = np.concatenate([np.linspace(-12, 12, 3001), np.linspace(1.4, 2.1, 1001), large, -large])
+    k, s = (v.ravel() for v in np.meshgrid(k, np.float32(s)))
+    for sign in (1, -1):
+        u = np.float64(jax.jit(solve_bump)(sign * k, sign * s))
+        residual = u + sign * k / (1 + u * u) - sign * np.float64(s)
+        assert np.max(np.abs(residual) / np.maximum(1, np.abs(s))) < 2 * EPS
+
+
+@pytest.mark.parametrize("s", [jnp.inf, -jnp.inf])
+def test_root_of_an_infinite_right_hand_side_is_infinite(s):
+    assert solve_bump(jnp.float32(1.0), jnp.float32(s)) == s
+
+
+# The authors' numbers; `standard` is our forward, `reverse` our inverse on the same pair.
+
+
+def golden_arrays(golden_dir, name, kind):
+    file = np.load(golden_dir / f"transform_{name}.npz")
+    return file, file[f"in/{kind}params"], file[f"in/{kind}x"]
+
+
+@pytest.mark.parametrize("kind", ["", "hard_"])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_golden_inverse(golden_dir, name, kind):
+    file, raw, x = golden_arrays(golden_dir, name, kind)
+    value, log_det = compiled(TRANSFORMS[name], "inverse_and_log_det")(raw, x)
+    expected = file[f"out64/{kind}reverse_x"]
+    scale = {"nlsq": ulps, "affine": affine_ulps}[name](raw, x, expected)
+    assert np.all(np.abs(value - expected) <= 4 * scale)
+    np.testing.assert_allclose(
+        -log_det.sum(-1), file[f"out64/{kind}reverse_logdet"], rtol=5e-7, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["", "hard_"])
+def test_golden_nlsq_forward_is_the_exact_root(golden_dir, kind):
+    file, raw, x = golden_arrays(golden_dir, "nlsq", kind)
+    y, log_det = solve_nlsq(raw, x)
+    root = file[f"exact/{kind}standard_y"]
+    conditioning = np.exp(forward64(raw, x)[1])
+    assert np.all(np.abs(y - root) <= 4 * ulps(raw, root, x) * conditioning)
+    np.testing.assert_allclose(
+        log_det.sum(-1), file[f"exact/{kind}standard_logdet"], rtol=5e-7, atol=2e-6
+    )
+
+
+def test_golden_nlsq_forward_where_the_authors_formula_breaks_down(golden_dir):
+    file, raw, x = golden_arrays(golden_dir, "nlsq", "hard_")
+    broken = ~np.isfinite(file["out64/hard_standard_y"][:, 0])
+    assert list(np.flatnonzero(broken)) == [6, 7]
+    y, log_det = solve_nlsq(raw[broken, 0], x[broken, 0])
+    np.testing.assert_allclose(y, file["exact/hard_standard_y"][broken, 0], rtol=2e-6)
+    np.testing.assert_allclose(log_det, file["exact/hard_standard_logdet"][broken], rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["", "hard_"])
+def test_golden_affine_forward(golden_dir, kind):
+    file, raw, x = golden_arrays(golden_dir, "affine", kind)
+    y, log_det = compiled(AFFINE, "forward_and_log_det")(raw, x)
+    bx = np.exp(raw[..., 1].astype(np.float64) / 2) * x
+    scale = EPS * np.maximum(np.abs(bx), np.abs(raw[..., 0]))
+    assert np.all(np.abs(y - file[f"out64/{kind}standard_y"]) <= 3 * scale)
+    np.testing.assert_allclose(
+        log_det.sum(-1), file[f"out64/{kind}standard_logdet"], rtol=5e-7, atol=5e-7
+    )
+
+
+# Both directions together
+
+
+def thousandths(limit):
+    return st.integers(-1000 * limit, 1000 * limit).map(lambda n: n / 1000)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.tuples(*(thousandths(limit) for limit in (10_000, 100, 100, 100, 10_000))),
+    thousandths(10_000),
+)
+def test_nlsq_forward_solves_the_equation_at_any_parameters(raw, x):
+    raw, x = np.float32(raw), np.float32(x)
+    y, log_det = solve_nlsq(raw, x)
+    assert np.isfinite([y, log_det]).all()
+    y = np.float64(y)
+    assert abs(inverse64(raw, y)[0] - x) <= 6 * ulps(raw, y, x)
+
+
+@each_transform
+@pytest.mark.parametrize("spread", [0.3, 1.0, 2.5])
+def test_round_trip_and_cancelling_log_dets(transform, spread):
+    raw, x = draw(transform, 2000, spread)
+    y, forward_log_det = compiled(transform, "forward_and_log_det")(raw, x)
+    returned, inverse_log_det = compiled(transform, "inverse_and_log_det")(raw, y)
+    if transform is NLSQ:
+        scale = ulps(raw, np.float64(y), x)
+    else:
+        scale = affine_ulps(raw, y, returned)
+    assert np.all(np.abs(returned - x) <= 5 * scale)
+    np.testing.assert_allclose(forward_log_det, -inverse_log_det, rtol=1e-6, atol=1e-5)
+
+
+@each_transform
+@each_direction
+def test_increasing(transform, direction):
+    raw, _ = draw(transform, 300, spread=2.0)
+    x = jnp.linspace(-12, 12, 401)
+    values, _ = compiled(transform, direction)(raw[:, None], x)
+    assert np.all(np.diff(values) > 0)
+
+
+@each_transform
+def test_inverted_exchanges_the_directions(transform):
+    raw, x = draw(transform, 5)
+    forward, inverse = DIRECTIONS
+    for one, other in ((forward, inverse), (inverse, forward)):
+        turned = compiled(inverted(transform), one)(raw, x)
+        np.testing.assert_array_equal(turned, compiled(transform, other)(raw, x))
+    assert inverted(transform).num_params == transform.num_params
+
+
+# Derivatives in (raw, x), of the value and of the log_det
+
+
+@each_transform
+@each_direction
+def test_first_and_second_derivatives(transform, direction):
+    v = np.concatenate([a.reshape(100, -1) for a in draw(transform, 100)], axis=1)
+    function = on_vector(transform, direction)
+    double = FLOAT64[transform, direction]
+
+    def expected(v):
+        return np.stack(double(v[..., :-1], v[..., -1]), axis=-1)
+
+    first = jacobian64(expected, 1e-3)(np.float64(v))
+    second = jacobian64(jacobian64(expected, 2e-3), 2e-3)(np.float64(v))
+    for mode in (jax.jacfwd, jax.jacrev):
+        assert_close_per_example(jax.jit(jax.vmap(mode(function)))(v), first, 3e-6)
+        assert_close_per_example(jax.jit(jax.vmap(mode(mode(function))))(v), second, 1e-5)
+
+
+def assert_close_per_example(value, expected, tolerance):
+    scale = np.abs(expected).reshape(len(expected), -1).max(1)
+    error = np.abs(value - expected).reshape(len(expected), -1).max(1)
+    assert np.max(error / scale) < tolerance
+
+
+@each_direction
+def test_log_det_is_the_log_of_the_derivative(direction):
+    raw, x = draw(NLSQ, 500, spread=2.0)
+    function = compiled(NLSQ, direction)
+    _, (slope, _) = jax.jvp(lambda x: function(raw, x), (x,), (np.ones_like(x),))
+    np.testing.assert_allclose(np.log(slope), function(raw, x)[1], rtol=1e-6, atol=1e-5)
+
+
+@each_direction
+def test_derivatives_are_finite_at_the_golden_extremes(golden_dir, direction):
+    _, raw, x = golden_arrays(golden_dir, "nlsq", "hard_")
+    v = np.concatenate([raw[:, 0], x], axis=1)
+    first = jax.jacrev(on_vector(NLSQ, direction))
+    both = jax.jit(jax.vmap(lambda v: (first(v), jax.jacfwd(first)(v))))(v)
+    assert all(np.isfinite(derivative).all() for derivative in both)
+
+
+@each_transform
+@each_direction
+def test_first_derivatives_are_finite_at_any_corner(transform, direction):
+    corners = np.stack(np.meshgrid(*[[-1e3, 0, 1e3]] * transform.num_params), axis=-1)
+    raw = np.float32(corners.reshape(-1, transform.num_params))
+    function = on_vector(transform, direction)
+    both = jax.jit(jax.vmap(lambda v: (function(v), jax.jacrev(function)(v))))
+    for x in (-1e3, 0.0, 1e-3, 1e3):
+        v = np.concatenate([raw, np.full_like(raw[:, :1], x)], axis=1)
+        assert all(np.isfinite(result).all() for result in both(v))
+
+
+# Elementwise, and compiled
+
+
+@each_transform
+@each_direction
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+def test_garbage_stays_in_its_element(transform, direction, garbage):
+    function = getattr(transform, direction)
+    raw, x = draw(transform, 6)
+    dirty_raw, dirty_x = raw.copy(), x.copy()
+    dirty_raw[1], dirty_x[1] = garbage, garbage
+    clean = np.array([0, 2, 3, 4, 5])
+
+    @jax.jit
+    def values_and_gradients(raw, x):
+        values, pullback = jax.vjp(function, raw, x)
+        return values, pullback((jnp.ones_like(x), jnp.ones_like(x)))
+
+    compared = (values_and_gradients(raw, x), values_and_gradients(dirty_raw, dirty_x))
+    for left, right in zip(*map(jax.tree.leaves, compared), strict=True):
+        np.testing.assert_array_equal(left[clean], right[clean])
+
+
+@each_transform
+@each_direction
+def test_eager_jit_and_vmap_agree(transform, direction):
+    raw, x = draw(transform, 12)
+    expected = getattr(transform, direction)(raw, x)
+    lifted = jax.vmap(compiled(transform, direction))
+    for result in (compiled(transform, direction)(raw, x), lifted(raw, x)):
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@each_direction
+def test_lowers_for_accelerators_without_float64(platform, direction):
+    function = jax.vmap(jax.jacfwd(jax.jacrev(on_vector(NLSQ, direction))))
+    shape = jax.ShapeDtypeStruct((8, 6), jnp.float32)
+    module = jax.export.export(jax.jit(function), platforms=[platform])(shape).mlir_module()
+    assert not [w for w in ("f64", "custom_call", "while", "callback") if w in module]
