@@ -57,6 +57,5 @@ class PositionEmbedding(nnx.Module):
         stop = min(first + num_steps, self.start.shape[0])
         start = self.start[first:stop]
         start = jnp.pad(start, ((0, num_steps - start.shape[0]), (0, 0)))
-        reached = self.end[:stop]
         index = length - 1 - first - jnp.arange(num_steps)
-        return start + _look_up(reached, jnp.clip(index, 0, stop - 1))
+        return start + _look_up(self.end[...], jnp.clip(index, 0, self.end.shape[0] - 1))
