@@ -1,5 +1,7 @@
 """Affine and NLSq against float64, against the authors' numbers, and at the edges."""
 
+import json
+
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -8,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experiments import nlsq_accuracy
 from experiments.nlsq_accuracy import forward64, inverse64, ulps
-from nlf_jax.bijectors.root_finding import solve_bump
 from nlf_jax.bijectors.scalar import (
     AFFINE,
-    MAX_BUMP,
     NLSQ,
     TRANSFORMS,
     inverted,
@@ -69,26 +70,6 @@ def jacobian64(function, step):
         return np.stack(columns, axis=-1) / step
 
     return jacobian
-
-
-# The root
-
-
-def test_root_leaves_a_residual_of_rounding_only():
-    near_limit = MAX_BUMP - np.geomspace(1e-7, 1, 60)
-    k = np.float32(np.concatenate([np.linspace(0, MAX_BUMP, 100), near_limit, [1e-30]]))
-    large = np.geomspace(12, 1e30, 100)
-    s = np.concatenate([np.linspace(-12, 12, 3001), np.linspace(1.4, 2.1, 1001), large, -large])
-    k, s = (v.ravel() for v in np.meshgrid(k, np.float32(s)))
-    for sign in (1, -1):
-        u = np.float64(jax.jit(solve_bump)(sign * k, sign * s))
-        residual = u + sign * k / (1 + u * u) - sign * np.float64(s)
-        assert np.max(np.abs(residual) / np.maximum(1, np.abs(s))) < 2 * EPS
-
-
-@pytest.mark.parametrize("s", [jnp.inf, -jnp.inf])
-def test_root_of_an_infinite_right_hand_side_is_infinite(s):
-    assert solve_bump(jnp.float32(1.0), jnp.float32(s)) == s
 
 
 # The authors' numbers; `standard` is our forward, `reverse` our inverse on the same pair.
@@ -163,6 +144,17 @@ def test_nlsq_forward_solves_the_equation_at_any_parameters(raw, x):
     assert np.isfinite([y, log_det]).all()
     y = np.float64(y)
     assert abs(inverse64(raw, y)[0] - x) <= 6 * ulps(raw, y, x)
+
+
+def test_accuracy_command(golden_dir, tmp_path, capsys):
+    output = tmp_path / "accuracy.json"
+    flags = ["--draws=60000", f"--golden_dir={golden_dir}", f"--output={output}"]
+    assert nlsq_accuracy.main(flags) == 0
+    for result in json.loads(output.read_text()).values():
+        assert result["nonfinite"] == 0
+        assert max(result["backward_ulps"], result["round_trip_ulps"]) < 6
+    assert nlsq_accuracy.main([f"--golden_dir={tmp_path}"]) == 2
+    assert "transform_nlsq.npz; set --golden_dir" in capsys.readouterr().err
 
 
 @each_transform
