@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import importlib.metadata
 import re
 import sys
@@ -43,6 +44,12 @@ def declared_packages(*extras: str) -> set[str]:
     return {normalised(name) for name in names}
 
 
+@functools.cache
+def installed_providers() -> dict[str, list[str]]:
+    """Which installed distributions bring an importable name; slow to find out."""
+    return dict(importlib.metadata.packages_distributions())
+
+
 def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -82,7 +89,7 @@ def test_public_functions_are_annotated(path):
 
 @each_source
 def test_every_import_is_declared(path):
-    providers = importlib.metadata.packages_distributions()
+    providers = installed_providers()
     declared = declared_packages("music")
     for package in imported_packages(path) - sys.stdlib_module_names - set(OWN):
         found = {normalised(name) for name in providers.get(package, [package])}
