@@ -93,9 +93,9 @@ class Recipe:
 
 
 SMALL = {
-    "embedding": 128, "hidden": 128, "latent": 16, "length_smoothing": True, "batch_size": 32,
-    "num_epochs": 12, "elbo_samples": 1, "grad_clip": 1.0, "schedule": "cosine", "dropout": 0.0,
-    "learning_rate": 2e-3, "kl_zero_epochs": 0.5, "kl_ramp_epochs": 1.5, "nll_samples": 10,
+    "embedding": 128, "hidden": 128, "latent": 16, "length_smoothing": True, "batch_size": 16,
+    "num_epochs": 4, "elbo_samples": 1, "grad_clip": 1.0, "schedule": "cosine", "dropout": 0.0,
+    "learning_rate": 3e-3, "kl_zero_epochs": 0.05, "kl_ramp_epochs": 0.4, "nll_samples": 10,
     "eval_batch_size": 32,
 }  # fmt: skip
 TINY = {
@@ -111,7 +111,11 @@ RECIPES = (
     Recipe({"flow_layers": 3, "dropout": 0.0}, model=("iaf_scf", "iaf_af")),
     Recipe(NO_KL | {"optimizer": "sgd", "learning_rate": 20.0, "dropout": 0.1}, model=("lstm",)),
     Recipe(SMALL, size=("small",)),
-    Recipe(NO_KL | {"optimizer": "adam", "dropout": 0.1}, size=("small",), model=("lstm",)),
+    Recipe(
+        NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 16},
+        size=("small",),
+        model=("lstm",),
+    ),
     Recipe({"num_epochs": 4}, size=("small",), experiment=("quickstart", "text")),
     Recipe(TINY, size=("tiny",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
