@@ -91,21 +91,21 @@ class Trainer:
         )
         self._optimizer = make_optimizer(config.optimizer, config.grad_clip)
         self._train_step = make_train_step(self._optimizer, config.elbo_samples)
-        self._host = HostState(schedules.Plateau(config.learning_rate))
-        self._state = self._create_state()
+        self.host = HostState(schedules.Plateau(config.learning_rate))
+        self.state = self._create_state()
         self.step = 0
         self._store = CheckpointStore(workdir)
         self._resume()
-        self._writer = MetricsWriter(workdir, self.step, self._host.epochs)
+        self._writer = MetricsWriter(workdir, self.step, self.host.epochs)
         self._display = Display(self.num_steps, self.step)
         self._window = Window(config.log_every)
-        self._clock = time.monotonic() - self._host.seconds
+        self._clock = time.monotonic() - self.host.seconds
         self._last_fetch = time.monotonic()
 
     @property
     def num_parameters(self) -> int:
         """Trained numbers."""
-        return evaluate.num_parameters(self._state.model)
+        return evaluate.num_parameters(self.state.model)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Trains to the end of the last epoch, or until `should_stop`, and saves.
@@ -129,7 +129,7 @@ class Trainer:
 
     def _run(self, should_stop: Callable[[], bool]) -> bool:
         while not should_stop():
-            if self.step == (self._host.epochs + 1) * self._steps_per_epoch:
+            if self.step == (self.host.epochs + 1) * self._steps_per_epoch:
                 self._finish_epoch(should_stop)
             elif self.step >= self.num_steps:
                 return True
@@ -142,8 +142,8 @@ class Trainer:
         epoch = self.step / self._steps_per_epoch
         weight = schedules.kl_weight(epoch, **self._ramp())
         rate = self._learning_rate()
-        self._state, metrics = self._train_step(
-            self._state, batch.x, batch.lengths, np.float32(rate), np.float32(weight)
+        self.state, metrics = self._train_step(
+            self.state, batch.x, batch.lengths, np.float32(rate), np.float32(weight)
         )
         self.step += 1
         info = StepInfo(self.step, batch.index, int(epoch), weight, rate)
@@ -156,10 +156,10 @@ class Trainer:
         """Saves, then validates: stopped in between, the next part validates again."""
         self._report(self._window.fetch())
         self._save()
-        epoch = self._host.epochs
+        epoch = self.host.epochs
         key = jax.random.fold_in(self._key(_VALIDATION_STREAM), epoch)
         scores = evaluate.score(
-            self._state.model,
+            self.state.model,
             self._corpus.splits["valid"],
             key,
             batch_size=self._config.eval_batch_size,
@@ -173,7 +173,7 @@ class Trainer:
 
     def _take_scores(self, epoch: int, summary: dict[str, float]) -> None:
         """The plateau rule and the choice of the best, once the KL ramp is over."""
-        self._host.epochs += 1
+        self.host.epochs += 1
         loss = summary["elbo_nats"]
         if schedules.ramp_is_over(epoch, **self._ramp()):
             self._update_plateau(loss)
@@ -181,26 +181,26 @@ class Trainer:
         row |= {"bpc": summary["elbo_bits"], "kl": summary["kl_nats"]}
         row |= {"recon": summary["reconstruction_nats"], "seconds": self._seconds()}
         self._writer.write(row)
-        best = "  (best so far)" if self._host.best_step == self.step else ""
+        best = "  (best so far)" if self.host.best_step == self.step else ""
         scores = f"validation ELBO {row['bpc']:.3f} bits, KL {row['kl']:.3f} nats"
         self._display.say(f"epoch {epoch} done: {scores}{best}")
 
     def _update_plateau(self, loss: float) -> None:
-        before = self._host.plateau
+        before = self.host.plateau
         after = schedules.update_plateau(
             before,
             loss,
             patience=self._config.patience,
             floor=self._config.learning_rate * schedules.PLATEAU_FLOOR,
         )
-        self._host.plateau = after
+        self.host.plateau = after
         if after.best_loss < before.best_loss:
-            self._host.best_step = self.step
+            self.host.best_step = self.step
             self._store.wait()
             self._store.write_best(self.step, loss)
         if after.learning_rate < before.learning_rate and self._config.schedule == "plateau":
-            fresh = self._optimizer.init(self._state.model.network)
-            self._state = self._state.replace(opt_state=fresh)
+            fresh = self._optimizer.init(self.state.model.network)
+            self.state = self.state.replace(opt_state=fresh)
 
     def _report(self, steps: list[FetchedStep]) -> None:
         """Writes and shows a window's metrics; stops the run if too many steps were skipped."""
@@ -227,21 +227,21 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        self._host.seconds = self._seconds()
-        meta = {"host": self._host.to_json(), "data": self._batches.get_state()}
-        self._store.save(self.step, self._state, meta)
+        self.host.seconds = self._seconds()
+        meta = {"host": self.host.to_json(), "data": self._batches.get_state()}
+        self._store.save(self.step, self.state, meta)
 
     def _resume(self) -> None:
-        restored = self._store.restore_newest(self._state)
+        restored = self._store.restore_newest(self.state)
         if restored is None:
             return
-        self.step, self._state = restored.step, restored.state
-        self._host = HostState.from_json(restored.meta["host"])
+        self.step, self.state = restored.step, restored.state
+        self.host = HostState.from_json(restored.meta["host"])
         self._batches.set_state(restored.meta["data"])
-        if self._host.best_step is None:
+        if self.host.best_step is None:
             self._store.forget_best()
         else:
-            self._store.write_best(self._host.best_step, self._host.plateau.best_loss)
+            self._store.write_best(self.host.best_step, self.host.plateau.best_loss)
 
     def _create_state(self) -> TrainState:
         network = create_network(
@@ -274,7 +274,7 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         if self._config.schedule == "plateau":
-            return self._host.plateau.learning_rate
+            return self.host.plateau.learning_rate
         return schedules.cosine_learning_rate(
             self.step, num_steps=self.num_steps, peak=self._config.learning_rate
         )

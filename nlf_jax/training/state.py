@@ -1,5 +1,6 @@
 """The training state on the device, and the compiled training step."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class StepMetrics(NamedTuple):
     skipped_in_a_row: Int[Array, ""]
 
 
+@functools.cache
 def make_optimizer(optimizer: str, grad_clip: float) -> optax.GradientTransformation:
     """Clipping by the global norm, then Adam ("adam") or plain SGD ("sgd").
 
@@ -80,12 +82,14 @@ def create_state(
     )
 
 
+@functools.cache
 def make_train_step(
     optimizer: optax.GradientTransformation, num_samples: int
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
 
-    The state passed in is donated: use the one returned. It compiles once for every shape of x.
+    The state passed in is donated: use the one returned. It compiles once for every shape of x,
+    and once for all runs of a process with the same settings.
     A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
     they were; only `step` and the counters move.
     """
@@ -100,7 +104,7 @@ def make_train_step(
             )
 
         (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.model.network)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         new_state = _advance(state, _apply(optimizer, state, grads, learning_rate), finite)
         return new_state, _metrics(loss, elbo, lengths, grad_norm, new_state, ~finite)

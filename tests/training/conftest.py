@@ -1,0 +1,56 @@
+"""A tiny corpus and ways to train on it."""
+
+import random
+
+import jax
+import pytest
+
+from experiments import options
+from nlf_jax.data.corpus import Corpus
+from nlf_jax.data.vocabulary import Vocabulary
+from nlf_jax.training.arrays import to_arrays
+from nlf_jax.training.loop import Trainer
+
+OVERRIDES = {"max_length": 9, "buckets": (5,), "batch_size": 8, "num_epochs": 3, "log_every": 2}
+FAST = {"checkpoint_every": 4, "eval_batch_size": 8, "embedding": 4, "hidden": 4, "latent": 2}
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    """36 + 12 + 12 random lines of 1 to 9 letters."""
+    draw = random.Random(1)
+    lines = ["".join(draw.choices("abcd", k=1 + n % 9)) for n in range(60)]
+    vocabulary = Vocabulary(("a", "b", "c", "d"))
+    rows = [vocabulary.encode(line) for line in lines]
+    splits = {"train": rows[:36], "valid": rows[36:48], "test": rows[48:]}
+    return Corpus.create("letters", splits, vocabulary=vocabulary, max_length=9)
+
+
+@pytest.fixture
+def make_config():
+    def make(model="lstm", **changes):
+        config = options.get_config("ptb_char", model, "tiny")
+        config.update(OVERRIDES | FAST | changes)
+        options.validate(config)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(corpus):
+    def make(config, workdir, data=corpus):
+        workdir.mkdir(exist_ok=True)
+        return Trainer(config, options.bucket_lengths(config), data, workdir)
+
+    return make
+
+
+@pytest.fixture
+def final_arrays():
+    """The whole state of a trainer, as arrays on the host."""
+
+    def arrays(trainer):
+        return to_arrays(jax.block_until_ready(trainer.state))
+
+    return arrays

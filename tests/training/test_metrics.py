@@ -1,0 +1,79 @@
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nlf_jax.training import metrics
+from nlf_jax.training.metrics import StepInfo, Window
+from nlf_jax.training.state import StepMetrics
+
+
+def step(number, loss=1.0, nats=4.0, tokens=2, skipped=False):
+    info = StepInfo(number, np.array([0, -1]), 0, 0.5, 0.1)
+    values = (loss, nats, 1.0, 3.0, tokens, 0.7, skipped, int(skipped))
+    return info, StepMetrics(*map(jnp.asarray, values))
+
+
+def test_window_gives_full_windows_one_step_late():
+    window = Window(2)
+    given = [[s.info.step for s in window.add(*step(n))] for n in range(1, 7)]
+    assert given == [[], [], [1, 2], [], [3, 4], []]
+    assert [s.info.step for s in window.fetch()] == [5, 6]
+    assert window.fetch() == []
+
+
+def test_window_is_aligned_with_the_run_and_not_with_its_part():
+    window = Window(4)
+    given = [[s.info.step for s in window.add(*step(n))] for n in range(3, 8)]
+    assert given == [[], [], [3, 4], [], []]
+
+
+def test_summary_divides_sums_and_leaves_skipped_steps_out():
+    window = Window(10)
+    window.add(*step(1, loss=2.0, nats=6.0, tokens=3))
+    window.add(*step(2, loss=4.0, nats=2.0, tokens=1))
+    window.add(*step(3, loss=np.nan, nats=np.nan, tokens=9, skipped=True))
+    row = metrics.summarise(window.fetch())
+    assert row["loss"] == 3.0
+    assert row["bpc"] == pytest.approx(8 / 4 / np.log(2))
+    assert row["kl"] == pytest.approx(2 / 4)
+    assert (row["skipped"], row["tokens"], row["step"]) == (1, 4, 3)
+
+
+def test_summary_of_skipped_steps_alone_has_no_figures():
+    window = Window(10)
+    window.add(*step(1, loss=np.inf, skipped=True))
+    row = metrics.summarise(window.fetch())
+    assert row["loss"] is row["bpc"] is row["grad_norm"] is None
+
+
+def test_writer_drops_future_rows_and_a_broken_last_line(tmp_path):
+    path = tmp_path / metrics.FILE_NAME
+    rows = [{"split": "train", "step": s, "epoch": 0} for s in (2, 4, 6)]
+    rows += [{"split": "valid", "step": 4, "epoch": e} for e in (0, 1)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"split": "tr')
+    writer = metrics.MetricsWriter(tmp_path, step=4, epochs=1)
+    writer.write({"split": "train", "step": 5, "epoch": 0, "loss": float("nan")})
+    writer.close()
+    kept = metrics.read_rows(path)
+    assert [(row["split"], row["step"], row["epoch"]) for row in kept] == [
+        ("train", 2, 0),
+        ("train", 4, 0),
+        ("valid", 4, 0),
+        ("train", 5, 0),
+    ]
+    assert kept[-1]["loss"] is None
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_display_prints_lines_off_a_terminal(capsys):
+    display = metrics.Display(10, 0)
+    window = Window(5)
+    window.add(*step(5))
+    display.advance()
+    display.show(metrics.summarise(window.fetch()), 123.0)
+    display.close()
+    line = capsys.readouterr().out
+    assert line.startswith("step 5/10  epoch 0  left 0:00  loss 1.000  bpc 2.885  kl 0.500")
+    assert line.endswith("tokens/s 123\n")

@@ -1,0 +1,104 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nlf_jax import objectives
+from nlf_jax.models import SequenceModel, create_network
+from nlf_jax.training.arrays import to_arrays
+from nlf_jax.training.checkpoints import model_config
+from nlf_jax.training.state import create_state, make_optimizer, make_train_step
+
+X = np.array([[2, 3, 4, 5], [3, 3, 1, 1], [1, 1, 1, 1]], np.int32)
+LENGTHS = np.array([4, 2, 0], np.int32)
+
+
+@pytest.fixture
+def model(make_config):
+    network = create_network(
+        model_config(make_config("lstm")), num_symbols=6, max_length=4, key=jax.random.key(0)
+    )
+    return SequenceModel(network=network, length_log_prob=jnp.full(5, np.log(0.2), jnp.float32))
+
+
+def start(model, optimizer="sgd", clip=0.1):
+    optimizer = make_optimizer(optimizer, clip)
+    state = create_state(model, optimizer, jax.random.key(7))
+    # Donation would take the fixture's arrays away.
+    return jax.tree.map(jnp.copy, state), make_train_step(optimizer, num_samples=1)
+
+
+def step(train_step, state, rate=0.5):
+    return train_step(state, X, LENGTHS, np.float32(rate), np.float32(1.0))
+
+
+def test_step_is_clipped_gradient_descent(model):
+    state, train_step = start(model, clip=0.1)
+
+    def loss_fn(network):
+        key = jax.random.fold_in(jax.random.key(7), 0)
+        arguments = (model.replace(network=network), X, LENGTHS, key)
+        return objectives.training_loss(*arguments, num_samples=1, kl_weight=1.0)[0]
+
+    loss, grads = jax.value_and_grad(loss_fn)(model.network)
+    norm = optax.tree.norm(grads)
+    assert norm > 0.1
+    expected = jax.tree.map(lambda p, g: p - 0.5 * g * 0.1 / norm, model.network, grads)
+    after, metrics = step(train_step, state)
+    np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
+    np.testing.assert_allclose(metrics.grad_norm, norm, rtol=1e-5)
+    for name, value in to_arrays(after.model.network).items():
+        np.testing.assert_allclose(value, to_arrays(expected)[name], rtol=1e-5, atol=1e-7)
+
+
+def test_metrics_leave_filler_rows_out(model):
+    state, train_step = start(model)
+    key = jax.random.fold_in(jax.random.key(7), 0)
+    bound = objectives.elbo(model, X[:2], LENGTHS[:2], key)
+    _, metrics = step(train_step, state.replace(model=_without_dropout(state.model)))
+    assert metrics.tokens == 5 + 3
+    np.testing.assert_allclose(metrics.nats, -bound.elbo.sum(), rtol=1e-5)
+
+
+def _without_dropout(model):
+    config = model.network.config
+    model.network.config = type(config)(**{**config.__dict__, "dropout": 0.0})
+    return model
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_non_finite_step_changes_nothing_but_the_counters(model, optimizer):
+    state, train_step = start(model, optimizer)
+    state, _ = step(train_step, state)
+    broken = state.replace(
+        model=state.model.replace(length_log_prob=jnp.full(5, jnp.nan)),
+    )
+    before = to_arrays((broken.model.network, broken.opt_state))
+    for _ in range(2):
+        broken, metrics = step(train_step, broken)
+    assert bool(metrics.skipped)
+    assert int(metrics.skipped_in_a_row) == int(broken.skipped) == 2
+    assert int(broken.step) == 3
+    after = to_arrays((broken.model.network, broken.opt_state))
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    good, metrics = step(train_step, broken.replace(model=model))
+    assert not metrics.skipped
+    assert (int(good.skipped_in_a_row), int(good.skipped)) == (0, 2)
+
+
+def test_each_step_has_its_own_key(model):
+    state, train_step = start(model)
+    losses = [float(step(train_step, jax.tree.map(jnp.copy, state), rate=0.0)[1].loss)]
+    losses.append(float(step(train_step, state.replace(step=state.step + 1), rate=0.0)[1].loss))
+    assert losses[0] != losses[1]
+
+
+def test_compiles_once_per_shape(model):
+    state, _ = start(model)
+    train_step = make_train_step(make_optimizer("sgd", 0.1), num_samples=2)
+    for _ in range(3):
+        state, _ = step(train_step, state)
+    state, _ = train_step(state, X[:, :3], np.minimum(LENGTHS, 3), np.float32(1), np.float32(1))
+    assert train_step._cache_size() == 2
