@@ -56,8 +56,8 @@ def _rolls_of(cells: np.ndarray, key: str, name: str | os.PathLike) -> list[np.n
         check_roll(roll, f"Piano roll {number} of {key} in {name}")
         for number, roll in enumerate(cells.ravel())
     ]
-    if not all(len(roll) for roll in rolls):
-        raise UserError(f"{key} of {name} holds an empty piano roll.")
+    if not rolls or not all(map(len, rolls)):
+        raise UserError(f"{key} of {name} is empty or holds an empty piano roll.")
     return rolls
 
 
@@ -66,7 +66,9 @@ def _load(content: bytes, name: str | os.PathLike) -> dict[str, np.ndarray]:
         _check_structure(content)
         return scipy.io.loadmat(io.BytesIO(content), variable_names=list(KEYS.values()))
     except Exception as error:  # scipy lets through whatever its internals run into
-        raise UserError(f"{name} is truncated or damaged ({error}); get it anew.") from error
+        raise UserError(
+            f"{name} is damaged or another kind of file ({error}); get it anew."
+        ) from error
 
 
 def _check_structure(content: bytes) -> None:

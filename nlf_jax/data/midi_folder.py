@@ -101,6 +101,8 @@ def _add_piece(
     frame_seconds: float | None,
 ) -> str:
     """Adds what a file holds to the pieces by content, and returns the report's line."""
+    if not os.path.isfile(path):
+        raise UserError("It is not a file.")
     midi = read_midi_file(path)
     notes = read_notes(midi)
     roll = notes_to_roll(midi, notes, frames_per_quarter, frame_seconds)

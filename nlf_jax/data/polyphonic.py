@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nlf_jax.data.corpus import SPLITS, Corpus
-from nlf_jax.data.mat_file import KEYS, read_rolls
+from nlf_jax.data.mat_file import KEYS, MAX_FILE_BYTES, read_rolls
 from nlf_jax.data.piano_roll import NUM_PITCHES
 from nlf_jax.data.preparation import locked_cache, prepare
 from nlf_jax.errors import UserError
@@ -53,7 +53,7 @@ class Polyphonic(tfds.core.GeneratorBasedBuilder):
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        roll = tfds.features.Tensor(shape=(None, NUM_PITCHES), dtype=np.bool_)
+        roll = tfds.features.Tensor(shape=(None, NUM_PITCHES), dtype=np.bool_, encoding="zlib")
         features = tfds.features.FeaturesDict({"roll": roll})
         return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
@@ -110,7 +110,8 @@ def _source_checksum(dataset: str, source: pathlib.Path | None) -> str:
     if source is None:
         return published
     try:
-        content = source.read_bytes()
+        with source.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UserError(f"Cannot read {source}: {error.strerror or error}.") from error
     checksum = hashlib.sha256(content).hexdigest()
