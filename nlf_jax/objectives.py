@@ -109,6 +109,9 @@ def check_batch(model: SequenceModel, x: Array, lengths: Array) -> None:
         raise UserError(f"x has shape {x.shape}: this model takes {wanted}")
     if text and not jnp.issubdtype(x.dtype, jnp.integer):
         raise UserError(f"x has dtype {x.dtype}: ids must be integers")
+    num_symbols = model.network.embedding.shape[0]
+    if not text and x.shape[-1] != num_symbols:
+        raise UserError(f"x has {x.shape[-1]} bits a step, the model has {num_symbols} outputs")
     if lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
         found = f"{lengths.dtype} {lengths.shape}"
         raise UserError(f"lengths are {found}: one integer for each of {x.shape[0]} rows")

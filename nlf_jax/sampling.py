@@ -44,13 +44,15 @@ def sample(
         greedy: take the most probable symbol given z (for the LSTM: given the past).
 
     Raises:
-        UserError: num_samples or length is out of range.
+        UserError: num_samples, length or temperature is out of range.
     """
     longest = model.length_log_prob.shape[0] - 1
     if num_samples < 1:
         raise UserError(f"num_samples is {num_samples}: ask for at least one")
     if length is not None and not 1 <= length <= longest:
         raise UserError(f"length is {length}: this model makes sequences of 1 to {longest} steps")
+    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
+        raise UserError(f"temperature is {temperature}: choose a number above 0")
     return _sample(model, key, num_samples, length, jnp.float32(temperature), greedy)
 
 
