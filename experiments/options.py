@@ -111,11 +111,7 @@ RECIPES = (
     Recipe({"flow_layers": 3, "dropout": 0.0}, model=("iaf_scf", "iaf_af")),
     Recipe(NO_KL | {"optimizer": "sgd", "learning_rate": 20.0, "dropout": 0.1}, model=("lstm",)),
     Recipe(SMALL, size=("small",)),
-    Recipe(
-        NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 16},
-        size=("small",),
-        model=("lstm",),
-    ),
+    Recipe(NO_KL | {"optimizer": "adam", "dropout": 0.0}, size=("small",), model=("lstm",)),
     Recipe({"num_epochs": 4}, size=("small",), experiment=("quickstart", "text")),
     Recipe(TINY, size=("tiny",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
