@@ -98,7 +98,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
       The exit code: 0, or 2 after a `UserError`.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    absl_logging.set_verbosity(absl_logging.ERROR)
+    absl_logging.set_verbosity(absl_logging.FATAL)
     try:
         line = parse(sys.argv[1:] if argv is None else argv, experiment.flags)
         if line.values["help"]:

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
-from absl import logging as absl_logging
 
 from nlf_jax.data.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
+from nlf_jax.training.reading import first_line, quiet, read_parts, step_numbers
 from nlf_jax.training.state import TrainState
 
 NUM_KEPT = 3
@@ -71,7 +71,7 @@ class CheckpointStore:
             train=ocp.args.StandardSave(train),
             meta=ocp.args.JsonSave({"host": meta, "sha256": digests}),
         )
-        with self._told_as_user_error(step), _quiet():
+        with self._told_as_user_error(step), quiet():
             if not self._manager.save(step, args=args):
                 raise OSError(f"Orbax did not save step {step}")
 
@@ -81,12 +81,12 @@ class CheckpointStore:
         Raises:
           UserError: the last save could not be written.
         """
-        with self._told_as_user_error(None), _quiet():
+        with self._told_as_user_error(None), quiet():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
         """Waits, without raising what saving raised before, and lets go."""
-        with contextlib.suppress(Exception), _quiet():
+        with contextlib.suppress(Exception), quiet():
             self._manager.close()
 
     def restore_newest(self, template: TrainState) -> Restored | None:
@@ -134,7 +134,8 @@ class CheckpointStore:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self, cleanup_tmp_directories=True, lightweight_initialize=True
         )
-        with self._told_as_user_error(None), _quiet():
+        with self._told_as_user_error(None), quiet():
+            self._directory.mkdir(parents=True, exist_ok=True)
             return ocp.CheckpointManager(self._directory, options=options, item_names=_ITEMS)
 
     def _restore(self, step: int, template: TrainState) -> Restored:
@@ -236,44 +237,6 @@ def read_best_step(workdir: Path) -> int | None:
         return None
 
 
-def step_numbers(directory: Path) -> list[int]:
-    """Steps of the checkpoints in a directory, ascending."""
-    if not directory.is_dir():
-        return []
-    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal() and p.is_dir())
-
-
-def read_parts(directory: Path, step: int, items: Sequence[str]) -> dict[str, Any]:
-    """Items of a checkpoint, verified; "meta" must be among them.
-
-    Raises:
-      Exception: anything, if the checkpoint is not whole; ValueError if its digest is another.
-    """
-    handlers = {
-        item: ocp.JsonCheckpointHandler() if item == "meta" else ocp.StandardCheckpointHandler()
-        for item in items
-    }
-    args = {
-        item: ocp.args.JsonRestore() if item == "meta" else ocp.args.StandardRestore()
-        for item in items
-    }
-    with _quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler(**handlers)) as checkpointer:
-        parts = checkpointer.restore(directory.absolute() / str(step), ocp.args.Composite(**args))
-    digests = parts["meta"]["sha256"]
-    found = {item: digest(parts[item]) for item in items if item != "meta"}
-    found["host"] = digest_json(parts["meta"]["host"])
-    wrong = [item for item, value in found.items() if value != digests[item]]
-    if wrong:
-        raise ValueError(f"the digest of {' and '.join(wrong)} does not match")
-    return dict(parts.items())
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, shortened."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
-
-
 def _warn_damaged(path: Path, error: Exception) -> None:
     _logger.warning("Checkpoint %s is damaged (%s); trying an older one.", path, first_line(error))
 
@@ -283,14 +246,3 @@ def _none_whole(directory: Path) -> str:
         f"none of the checkpoints in {directory} can be read; nothing was overwritten. Restore "
         "them from a copy, or start again in another --workdir."
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Orbax logs routine work as warnings."""
-    level = absl_logging.get_verbosity()
-    absl_logging.set_verbosity(absl_logging.ERROR)
-    try:
-        yield
-    finally:
-        absl_logging.set_verbosity(level)

@@ -11,7 +11,7 @@ from nlf_jax.data.vocabulary import Vocabulary
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.loop import Trainer
 
-OVERRIDES = {"max_length": 9, "buckets": (5,), "batch_size": 8, "num_epochs": 3, "log_every": 2}
+OVERRIDES = {"max_length": 9, "buckets": (), "batch_size": 8, "num_epochs": 3, "log_every": 2}
 FAST = {"checkpoint_every": 4, "eval_batch_size": 8, "embedding": 4, "hidden": 4, "latent": 2}
 
 
