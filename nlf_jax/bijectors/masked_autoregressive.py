@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.scalar import ScalarTransform
-from nlf_jax.nn.linear import FULL_PRECISION
+from nlf_jax.nn.linear import FULL_PRECISION, project
 from nlf_jax.nn.mlp import MaskedMLP
 
 
@@ -50,7 +50,7 @@ class MaskedAutoregressive(Bijector):
         """See ``Bijector``."""
         net = self.net
         weights = _by_degree(net)
-        shift = _blocks(net.context(context), net.size)
+        shift = _blocks(project(context, net.context[...]), net.size)
         x = jnp.flip(x, -1) if net.reverse else x
 
         def step(carry, inputs):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from nlf_jax.nn.linear import FULL_PRECISION, Linear, uniform
+from nlf_jax.nn.linear import Linear, project, uniform
 
 
 class Categorical:
@@ -44,7 +44,7 @@ class Bernoulli:
     @staticmethod
     def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T E"]:
         """Sum of the embeddings of the bits that are set."""
-        return jnp.matmul(x.astype(table.dtype), table, precision=FULL_PRECISION)
+        return project(x.astype(table.dtype), table)
 
     @staticmethod
     def log_prob(scores: Float[Array, "... V"], x: Array) -> Float[Array, "..."]:
@@ -84,4 +84,4 @@ class OutputLayer(nnx.Module):
     ) -> Float[Array, "... V"]:
         weight = embedding if self.weight is None else self.weight[...]
         h = self.first(features)
-        return jnp.matmul(h, weight.T, precision=FULL_PRECISION) + self.bias[...]
+        return project(h, weight.T) + self.bias[...]

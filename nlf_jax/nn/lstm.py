@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from nlf_jax.nn.linear import FULL_PRECISION, uniform
+from nlf_jax.nn.linear import project, uniform
 from nlf_jax.nn.position import PositionEmbedding
 
 
@@ -34,14 +34,16 @@ def _activate(gates: Array) -> tuple[Array, Array, Array, Array]:
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-def lstm_step(gates_x: Float[Array, "4H"], weight: Float[Array, "H 4H"], state: LSTMState):
+def lstm_step(
+    gates_x: Float[Array, "4H"], weight: Float[Array, "H 4H"], state: LSTMState
+) -> LSTMState:
     """One step: ``c' = f c + i g``, ``h' = o tanh(c')`` with gates ``gates_x + h W``.
 
     Args:
         gates_x: the input's share of the gates i, f, g, o, biases included.
         weight: recurrent weight.
     """
-    recurrent = jnp.matmul(state.hidden, weight, precision=FULL_PRECISION)
+    recurrent = project(state.hidden, weight)
     i, f, g, o = _activate(gates_x + recurrent)
     cell = f * state.cell + i * g
     return LSTMState(o * jnp.tanh(cell), cell)
@@ -75,7 +77,7 @@ def _linearised_scan(gates_x, weight, initial, keep, reverse):
 
     def step(state, inputs):
         gates, m = inputs
-        recurrent = jnp.matmul(state.hidden, weight, precision=FULL_PRECISION)
+        recurrent = project(state.hidden, weight)
         i, f, g, o = _activate(gates + recurrent)
         cell = m * (f * state.cell + i * g)
         tanh_c = jnp.tanh(cell)
@@ -91,7 +93,7 @@ def _linearised_scan(gates_x, weight, initial, keep, reverse):
 def _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse):
     def step(state, inputs):
         gates, (from_i, from_f, from_g, from_o, keep_cell, from_cell) = inputs
-        gates = gates + jnp.matmul(state.hidden, weight, precision=FULL_PRECISION)
+        gates = gates + project(state.hidden, weight)
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         cell = keep_cell * state.cell + from_i * i + from_f * f + from_g * g
         hidden = from_o * o + from_cell * cell
@@ -104,7 +106,7 @@ def _lstm_jvp(primals, tangents, reverse):
     gates_x, weight, initial, keep = primals
     gates_dot, weight_dot, initial_dot, _ = tangents
     hidden, previous, coefficients = _linearised_scan(gates_x, weight, initial, keep, reverse)
-    gates_dot = gates_dot + jnp.matmul(previous, weight_dot, precision=FULL_PRECISION)
+    gates_dot = gates_dot + project(previous, weight_dot)
     return hidden, _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse)
 
 
@@ -156,7 +158,7 @@ class LSTMCell(nnx.Module):
     def gates(self, inputs: Float[Array, "... I"]) -> Float[Array, "... 4H"]:
         """The inputs' share of the gates, biases included."""
         bias = self.input_bias[...] + self.hidden_bias[...]
-        return jnp.matmul(inputs, self.input_weight[...], precision=FULL_PRECISION) + bias
+        return project(inputs, self.input_weight[...]) + bias
 
     @property
     def hidden_size(self) -> int:

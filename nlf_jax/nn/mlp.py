@@ -3,12 +3,11 @@
 from itertools import pairwise
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from nlf_jax.nn.linear import FULL_PRECISION, Linear, uniform
+from nlf_jax.nn.linear import Linear, project, uniform
 
 
 class MLP(nnx.Module):
@@ -24,12 +23,12 @@ class MLP(nnx.Module):
         *,
         rngs: nnx.Rngs,
     ):
-        self.context = Linear(context_size, hidden, bias=None, rngs=rngs)
+        self.context = uniform(rngs, (context_size, hidden), 0.07)
         sizes = [in_size] + [hidden] * hidden_layers + [out_size]
         self.layers = nnx.List([Linear(i, o, rngs=rngs) for i, o in pairwise(sizes)])
 
     def __call__(self, x: Float[Array, "I"], context: Float[Array, "C"]) -> Float[Array, "O"]:
-        h = self.layers[0](x) + self.context(context)
+        h = self.layers[0](x) + project(context, self.context[...])
         for layer in list(self.layers)[1:]:
             h = layer(jax.nn.relu(h))
         return h
@@ -63,7 +62,7 @@ class MaskedMLP(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.size, self.hidden, self.num_outputs, self.reverse = size, hidden, num_outputs, reverse
-        self.context = Linear(context_size, hidden, bound=1e-3, bias=None, rngs=rngs)
+        self.context = uniform(rngs, (context_size, hidden), 1e-3)
         sizes = [size] + [hidden] * hidden_layers
         self.layers = nnx.List([Linear(i, o, bound=1e-3, rngs=rngs) for i, o in pairwise(sizes)])
         bound = hidden**-0.5
@@ -78,16 +77,15 @@ class MaskedMLP(nnx.Module):
 
     def __call__(self, y: Float[Array, "D"], context: Float[Array, "C"]) -> Float[Array, "D P"]:
         degrees, below = made_degrees(self.size, self.hidden), self.order
-        h, shift = y, self.context(context)
+        h, shift = y, project(context, self.context[...])
         for layer in self.layers:
             h = jax.nn.relu(_masked(h, layer.weight[...], below, degrees) + layer.bias[...] + shift)
             below, shift = degrees, 0.0
         mask = (self.order[None] - 1 >= degrees[:, None]).astype(np.float32)[..., None]
         weight = (self.out_weight[...] * mask).reshape(self.hidden, -1)
-        out = jnp.matmul(h, weight, precision=FULL_PRECISION)
-        return out.reshape(self.size, self.num_outputs) + self.out_bias[...]
+        return project(h, weight).reshape(self.size, self.num_outputs) + self.out_bias[...]
 
 
 def _masked(h: Array, weight: Array, degrees_in: np.ndarray, degrees_out: np.ndarray) -> Array:
     mask = (degrees_out[None, :] >= degrees_in[:, None]).astype(np.float32)
-    return jnp.matmul(h, weight * mask, precision=FULL_PRECISION)
+    return project(h, weight * mask)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from nlf_jax.nn.linear import FULL_PRECISION, uniform
+from nlf_jax.nn.linear import project, uniform
 
 
 def step_mask(length: Int[Array, ""], num_steps: int) -> Array:
@@ -36,7 +36,7 @@ def _look_up(table: Float[Array, "M F"], index: Int[Array, "N"]) -> Float[Array,
 def _look_up_jvp(primals, tangents):
     (table, index), (table_dot, _) = primals, tangents
     one_hot = jax.nn.one_hot(index, table.shape[0])
-    return _look_up(table, index), jnp.matmul(one_hot, table_dot, precision=FULL_PRECISION)
+    return _look_up(table, index), project(one_hot, table_dot)
 
 
 class PositionEmbedding(nnx.Module):

@@ -118,7 +118,7 @@ def conditioner(net, prefix, step):
     """Layers of a network that reads [x, context]."""
     size = net.layers[0].weight.shape[0]
     yield net.layers[0].weight, prefix + "0.weight", columns(0, size)
-    yield net.context.weight, prefix + "0.weight", columns(size)
+    yield net.context, prefix + "0.weight", columns(size)
     yield net.layers[0].bias, prefix + "0.bias", same
     for index, layer in list(enumerate(net.layers))[1:]:
         yield from linear(layer, f"{prefix}{index * step}.")
