@@ -98,6 +98,11 @@ SMALL = {
     "learning_rate": 3e-3, "kl_zero_epochs": 0.05, "kl_ramp_epochs": 0.4, "nll_samples": 10,
     "eval_batch_size": 32,
 }  # fmt: skip
+OWN_TEXT = {"num_epochs": 10, "kl_zero_epochs": 0.5, "kl_ramp_epochs": 2.0}
+QUICK = {
+    "embedding": 64, "hidden": 64, "latent": 8, "flow_hidden": 64, "max_length": 80,
+    "buckets": (), "num_epochs": 5, "kl_zero_epochs": 0.2, "kl_ramp_epochs": 1.0,
+}  # fmt: skip
 TINY = {
     "embedding": 8, "hidden": 8, "latent": 4, "lstm_layers": 1, "flow_layers": 2, "flow_hidden": 8,
     "length_smoothing": True, "max_length": 16, "buckets": (), "batch_size": 16, "num_epochs": 3,
@@ -112,7 +117,9 @@ RECIPES = (
     Recipe(NO_KL | {"optimizer": "sgd", "learning_rate": 20.0, "dropout": 0.1}, model=("lstm",)),
     Recipe(SMALL, size=("small",)),
     Recipe(NO_KL | {"optimizer": "adam", "dropout": 0.0}, size=("small",), model=("lstm",)),
-    Recipe({"num_epochs": 4}, size=("small",), experiment=("quickstart", "text")),
+    Recipe(OWN_TEXT, size=("small",), experiment=("text",)),
+    Recipe(QUICK, size=("small",), experiment=("quickstart",)),
+    Recipe(NO_KL, size=("small",), model=("lstm",), experiment=("text", "quickstart")),
     Recipe(TINY, size=("tiny",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
 )
