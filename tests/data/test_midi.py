@@ -122,7 +122,7 @@ def test_what_is_left_out_is_counted():
 def test_tempo_changes_in_any_track_are_obeyed_in_seconds():
     # 0.5 s, then a quarter note of 1 s, then one of 0.25 s, and 0.25 s for each after that.
     music = [on(0), off(480), on(480, 61), off(960, 61), on(960, 62), off(1920, 62)]
-    midi = midi_of(music, [tempo(480, 1_000_000), tempo(960, 250_000)])
+    midi = midi_of([tempo(960, 250_000)], music, [tempo(480, 1_000_000)])
     assert runs(midi, 60, frame_seconds=0.25) == [0, 1]
     assert runs(midi, 61, frame_seconds=0.25) == [2, 3, 4, 5]
     assert runs(midi, 62, frame_seconds=0.25) == [6, 7]

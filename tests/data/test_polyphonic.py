@@ -85,13 +85,14 @@ def test_another_file_is_prepared_anew_and_named(small_dir, data_dir, caplog):
     assert not caplog.text
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "swap"])
 def test_damaged_cache_is_prepared_anew(damage, small_dir, cache_dir):
     fingerprint = load_polyphonic("jsb_chorales", small_dir).fingerprint
     path = prepared_file(cache_dir, "valid")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content if damage == "flip" else content[:100])
+    other = prepared_file(cache_dir, "test").read_bytes()
+    path.write_bytes({"flip": content, "swap": other}.get(damage, content[:100]))
     if damage == "remove":
         path.unlink()
     assert load_polyphonic("jsb_chorales", small_dir).fingerprint == fingerprint
