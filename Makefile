@@ -17,6 +17,9 @@ EXPERIMENTS := $(notdir $(basename $(shell \
 # Those that need the music extra.
 MUSIC := polyphonic bach midi
 
+# glibc then backs large buffers with huge pages: fewer page faults, faster steps on a CPU.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 # Through the environment, so that names with spaces or quotes reach the shell as they are.
 export EXP WORKDIR
 
