@@ -26,6 +26,7 @@ from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer, num_symbols
 
 EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
 _EVALUATION_STREAM, _SAMPLE_STREAM = 3, 4
 
 
@@ -95,7 +96,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
       argv: the arguments after the program's name; sys.argv's if None.
 
     Returns:
-      The exit code: 0, or 2 after a `UserError`.
+      The exit code: 0; 2 after a `UserError`; 130 after Ctrl-C outside of training.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
     absl_logging.set_verbosity(absl_logging.FATAL)
@@ -114,6 +115,9 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
         where = f" ({error.filename})" if error.filename else ""
         print(f"error: {error.strerror or error}{where}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return 0
 
 

@@ -20,8 +20,9 @@ from nlf_jax.errors import UserError
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
-from nlf_jax.training.reading import first_line, quiet, read_parts, step_numbers
+from nlf_jax.training.reading import first_line, quiet, read_parts
 from nlf_jax.training.state import TrainState
+from nlf_jax.training.workdir import step_numbers
 
 NUM_KEPT = 3
 BEST_FILE = "best.json"
@@ -211,17 +212,22 @@ def model_template(workdir: Path) -> SequenceModel:
     try:
         config, data = model_config(description["config"]), description["data"]
         num_symbols, max_length = data["num_symbols"], data["max_length"]
-        make = lambda key: create_network(  # noqa: E731
-            config, num_symbols=num_symbols, max_length=max_length, key=key
+        template = jax.eval_shape(
+            lambda key: _blank_model(config, num_symbols, max_length, vocabulary, key),
+            jax.random.key(0),
         )
-        network = jax.eval_shape(make, jax.random.key(0))
     except (KeyError, TypeError, ValueError, UserError) as error:
         path = workdir / workdirs.CONFIG_FILE
         raise UserError(f"{path} does not describe a model ({first_line(error)}).") from error
     if config.emission == "categorical" and (vocabulary is None or len(vocabulary) != num_symbols):
         raise UserError(f"{workdir / workdirs.VOCABULARY_FILE} is missing or of another model.")
-    length_log_prob = jax.ShapeDtypeStruct((max_length + 1,), jnp.float32)
-    return SequenceModel(network=network, length_log_prob=length_log_prob, vocabulary=vocabulary)
+    return template
+
+
+def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceModel:
+    network = create_network(config, num_symbols=num_symbols, max_length=max_length, key=key)
+    prior = jnp.zeros(max_length + 1)
+    return SequenceModel(network=network, length_log_prob=prior, vocabulary=vocabulary)
 
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:

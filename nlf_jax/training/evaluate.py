@@ -16,6 +16,10 @@ from nlf_jax.models import SequenceModel
 CONVENTION = "sum of nats over the split / sum of (T + 1), log p(T) included; bits = nats / ln 2"
 
 
+class Interrupted(Exception):
+    """Scoring was asked to stop."""
+
+
 class Scores(NamedTuple):
     """Per sequence, NumPy [N], nats summed over the sequence.
 
@@ -66,7 +70,7 @@ def score(
     elbo_samples: int = 1,
     nll_samples: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Scores | None:
+) -> Scores:
     """Scores sequences in one pass.
 
     Args:
@@ -80,13 +84,16 @@ def score(
       should_stop: asked before every batch.
 
     Returns:
-      The scores in the order of the buckets, or None if stopped.
+      The scores in the order of the buckets.
+
+    Raises:
+      Interrupted: `should_stop` said so.
     """
     collected = []
     batches = batching.eval_batches(sequences, batch_size=batch_size, buckets=buckets)
     for number, batch in enumerate(batches):
         if should_stop():
-            return None
+            raise Interrupted
         batch_key = jax.random.fold_in(key, number)
         scores = _score_batch(model, batch.x, batch.lengths, batch_key, elbo_samples, nll_samples)
         collected.append((batch.lengths, jax.device_get(scores)))

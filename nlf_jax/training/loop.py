@@ -29,7 +29,13 @@ from nlf_jax.training.metrics import (
     Window,
     summarise,
 )
-from nlf_jax.training.state import TrainState, create_state, make_optimizer, make_train_step
+from nlf_jax.training.state import (
+    TrainState,
+    create_state,
+    init_optimizer,
+    make_optimizer,
+    make_train_step,
+)
 
 MAX_SKIPPED_IN_A_ROW = 10
 NUM_PIANO_SYMBOLS = 89
@@ -57,7 +63,7 @@ class HostState:
         """The inverse of `to_json`."""
         rate, best, bad = value["plateau"]
         plateau = schedules.Plateau(rate, math.inf if best is None else best, bad)
-        return cls(**{**value, "plateau": plateau})
+        return cls(plateau, value["epochs"], value["best_step"], value["seconds"])
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object (which has no infinity)."""
@@ -90,7 +96,7 @@ class Trainer:
             train, batch_size=batch_size, buckets=buckets, seed=config.seed
         )
         self._optimizer = make_optimizer(config.optimizer, config.grad_clip)
-        self._train_step = make_train_step(self._optimizer, config.elbo_samples)
+        self._train_step = make_train_step(config.optimizer, config.grad_clip, config.elbo_samples)
         self.host = HostState(schedules.Plateau(config.learning_rate))
         self.state = self._create_state()
         self.step = 0
@@ -158,17 +164,19 @@ class Trainer:
         self._save()
         epoch = self.host.epochs
         key = jax.random.fold_in(self._key(_VALIDATION_STREAM), epoch)
-        scores = evaluate.score(
-            self.state.model,
-            self._corpus.splits["valid"],
-            key,
-            batch_size=self._config.eval_batch_size,
-            buckets=self._buckets,
-            elbo_samples=self._config.elbo_samples,
-            should_stop=should_stop,
-        )
-        if scores is not None:
-            self._take_scores(epoch, scores.summary())
+        try:
+            scores = evaluate.score(
+                self.state.model,
+                self._corpus.splits["valid"],
+                key,
+                batch_size=self._config.eval_batch_size,
+                buckets=self._buckets,
+                elbo_samples=self._config.elbo_samples,
+                should_stop=should_stop,
+            )
+        except evaluate.Interrupted:
+            return
+        self._take_scores(epoch, scores.summary())
         self._last_fetch = time.monotonic()
 
     def _take_scores(self, epoch: int, summary: dict[str, float]) -> None:
@@ -199,7 +207,7 @@ class Trainer:
             self._store.wait()
             self._store.write_best(self.step, loss)
         if after.learning_rate < before.learning_rate and self._config.schedule == "plateau":
-            fresh = self._optimizer.init(self.state.model.network)
+            fresh = init_optimizer(self._optimizer, self.state.model.network)
             self.state = self.state.replace(opt_state=fresh)
 
     def _report(self, steps: list[FetchedStep]) -> None:
@@ -245,7 +253,7 @@ class Trainer:
 
     def _create_state(self) -> TrainState:
         network = create_network(
-            model_config(self._config),
+            model_config(self._config.to_dict()),
             num_symbols=num_symbols(self._corpus),
             max_length=self._corpus.max_length,
             key=self._key(_PARAMETER_STREAM),

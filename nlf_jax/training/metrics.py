@@ -1,5 +1,6 @@
 """What a run reports: metrics.jsonl, TensorBoard events, and a bar or lines on the terminal."""
 
+import contextlib
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from nlf_jax.errors import UserError
 from nlf_jax.training.state import StepMetrics
 
 FILE_NAME = "metrics.jsonl"
@@ -114,18 +116,30 @@ class MetricsWriter:
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Writes one row; a number that is not finite becomes null."""
+        """Writes one row; a number that is not finite becomes null.
+
+        Raises:
+          UserError: it cannot be written.
+        """
         row = {name: _finite_or_none(value) for name, value in row.items()}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(
+                f"cannot write {self._file.name} ({error.strerror}); checkpoints are untouched. "
+                "Make room, then give the same command again to go on."
+            ) from error
         for name, value in row.items():
             if isinstance(value, int | float) and name not in ("step", "epoch"):
                 self._events.add_scalar(f"{row['split']}/{name}", value, row["step"])
 
     def close(self) -> None:
-        """Closes both files."""
-        self._file.close()
-        self._events.close()
+        """Closes both files; what could not be written has been told before."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._events.close()
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
@@ -172,12 +186,15 @@ class Display:
         self._bar = tqdm(
             total=num_steps, initial=step, disable=None, unit="step", dynamic_ncols=True
         )
-        self._num_steps, self._first_step = num_steps, step
-        self._start = time.monotonic()
+        self._num_steps, self._last_step = num_steps, step
+        self._start: tuple[int, float] | None = None
 
     def advance(self) -> None:
         """Moves the bar by a step."""
         self._bar.update()
+        self._last_step += 1
+        # The first step has compiled: it says nothing about the time left.
+        self._start = self._start or (self._last_step, time.monotonic())
 
     def show(self, row: dict[str, Any], tokens_per_second: float) -> None:
         """Shows a row of training metrics."""
@@ -206,8 +223,9 @@ class Display:
         self._bar.close()
 
     def _position(self, row: dict[str, Any]) -> str:
-        done = max(1, row["step"] - self._first_step)
-        left = (time.monotonic() - self._start) / done * (self._num_steps - row["step"])
+        first, start = self._start or (self._last_step, time.monotonic())
+        per_step = (time.monotonic() - start) / max(1, self._last_step - first)
+        left = per_step * (self._num_steps - row["step"])
         return f"step {row['step']}/{self._num_steps}  epoch {row['epoch']}  left {_clock(left)}"
 
 

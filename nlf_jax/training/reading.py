@@ -17,20 +17,13 @@ from nlf_jax.training.arrays import digest, digest_json
 LATE_READ_SECONDS = 0.2
 
 
-def step_numbers(directory: Path) -> list[int]:
-    """Steps of the checkpoints in a directory, ascending."""
-    if not directory.is_dir():
-        return []
-    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal() and p.is_dir())
-
-
 def read_parts(directory: Path, step: int, items: Sequence[str]) -> dict[str, Any]:
     """Items of a checkpoint, verified; "meta" must be among them.
 
     Raises:
       Exception: anything, mostly ValueError: it is not whole, or its digest is another.
     """
-    handlers = {
+    handlers: dict[str, Any] = {
         item: ocp.JsonCheckpointHandler() if item == "meta" else ocp.StandardCheckpointHandler()
         for item in items
     }

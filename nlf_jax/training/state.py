@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -58,7 +58,6 @@ class StepMetrics(NamedTuple):
     skipped_in_a_row: Int[Array, ""]
 
 
-@functools.cache
 def make_optimizer(optimizer: str, grad_clip: float) -> optax.GradientTransformation:
     """Clipping by the global norm, then Adam ("adam") or plain SGD ("sgd").
 
@@ -68,13 +67,18 @@ def make_optimizer(optimizer: str, grad_clip: float) -> optax.GradientTransforma
     return optax.chain(optax.clip_by_global_norm(grad_clip), direction)
 
 
+def init_optimizer(optimizer: optax.GradientTransformation, network: Any) -> PyTree:
+    """The optimiser's state before its first update of a network."""
+    return optimizer.init(network)
+
+
 def create_state(
     model: SequenceModel, optimizer: optax.GradientTransformation, key: PRNGKeyArray
 ) -> TrainState:
     """The state before the first step."""
     return TrainState(
         model=model,
-        opt_state=optimizer.init(model.network),
+        opt_state=init_optimizer(optimizer, model.network),
         step=jnp.zeros((), jnp.int32),
         key=key,
         skipped=jnp.zeros((), jnp.int32),
@@ -84,15 +88,16 @@ def create_state(
 
 @functools.cache
 def make_train_step(
-    optimizer: optax.GradientTransformation, num_samples: int
+    optimizer: str, grad_clip: float, num_samples: int
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
 
     The state passed in is donated: use the one returned. It compiles once for every shape of x,
     and once for all runs of a process with the same settings.
     A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
-    they were; only `step` and the counters move.
+    they were; only `step` and the counters move. For the arguments see `make_optimizer`.
     """
+    transformation = make_optimizer(optimizer, grad_clip)
 
     def train_step(state: TrainState, x, lengths, learning_rate, kl_weight):
         key = jax.random.fold_in(state.key, state.step)
@@ -106,7 +111,7 @@ def make_train_step(
         (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.model.network)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        new_state = _advance(state, _apply(optimizer, state, grads, learning_rate), finite)
+        new_state = _advance(state, _apply(transformation, state, grads, learning_rate), finite)
         return new_state, _metrics(loss, elbo, lengths, grad_norm, new_state, ~finite)
 
     return jax.jit(train_step, donate_argnums=0)

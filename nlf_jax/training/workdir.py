@@ -46,6 +46,8 @@ def lock(workdir: Path) -> Iterator[None]:
 def claim(workdir: Path, description: Description, vocabulary: str | None) -> None:
     """Writes what the run is into a new workdir, or checks that it is the same run.
 
+    A workdir without a checkpoint, where a run ended before its first, counts as new.
+
     Args:
       workdir: exists.
       description: JSON object with "experiment", "config" and "data".
@@ -56,9 +58,11 @@ def claim(workdir: Path, description: Description, vocabulary: str | None) -> No
         it cannot be written.
     """
     description = json.loads(json.dumps({"format": FORMAT} | description))
-    if not (workdir / CONFIG_FILE).exists():
-        if (workdir / CHECKPOINTS).exists():
+    trained = bool(step_numbers(workdir / CHECKPOINTS))
+    if not trained or not (workdir / CONFIG_FILE).exists():
+        if trained:
             raise UserError(f"{workdir} has checkpoints but no {CONFIG_FILE}: use another workdir.")
+        (workdir / VOCABULARY_FILE).unlink(missing_ok=True)
         if vocabulary is not None:
             write_atomically(workdir / VOCABULARY_FILE, vocabulary)
     else:
@@ -121,6 +125,13 @@ def write_atomically(path: Path, text: str) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def step_numbers(directory: Path) -> list[int]:
+    """Steps of the checkpoints in a directory, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal() and p.is_dir())
 
 
 def _require_same(workdir: Path, description: Description, vocabulary: str | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
-from nlf_jax.training import checkpoints, reading, workdir
+from nlf_jax.training import checkpoints, workdir
 from nlf_jax.training.arrays import digest, from_arrays, to_arrays
 from nlf_jax.training.checkpoints import CheckpointStore
 from nlf_jax.training.state import TrainState
@@ -55,7 +55,7 @@ def assert_is(restored, value):
 
 def test_round_trip_keeps_the_newest_three(tmp_path):
     save(tmp_path, 1, 2, 3, 4)
-    assert reading.step_numbers(tmp_path / "checkpoints") == [2, 3, 4]
+    assert workdir.step_numbers(tmp_path / "checkpoints") == [2, 3, 4]
     assert_is(restore(tmp_path), 4)
 
 
@@ -67,7 +67,7 @@ def test_keeps_the_best(tmp_path):
         if value == 2:
             store.write_best(value, 1.5)
     store.close()
-    assert reading.step_numbers(tmp_path / "checkpoints") == [2, 4, 5, 6]
+    assert workdir.step_numbers(tmp_path / "checkpoints") == [2, 4, 5, 6]
     assert checkpoints.read_best_step(tmp_path) == 2
 
 
@@ -114,7 +114,7 @@ def test_every_file_that_is_damaged_is_noticed_or_not_needed(tmp_path, damage, c
         if restored.step == 1:
             noticed += 1
             assert (copy / "damaged_checkpoints/2").is_dir()
-            assert reading.step_numbers(copy / "checkpoints") == [1]
+            assert workdir.step_numbers(copy / "checkpoints") == [1]
     assert noticed >= 4
     assert caplog.text.count("is damaged") == noticed
 
@@ -214,7 +214,7 @@ def test_load_gives_the_trained_model(trained, corpus):
 
 
 def test_load_prefers_the_best_and_else_the_newest_whole(copied, caplog):
-    steps = reading.step_numbers(copied / "checkpoints")
+    steps = workdir.step_numbers(copied / "checkpoints")
     shutil.copytree(copied / f"checkpoints/{steps[-1]}", copied / "checkpoints/1")
     (copied / "best.json").write_text('{"step": 1}')
     assert checkpoints.load_with_step(copied)[1] == 1
@@ -255,7 +255,7 @@ def test_load_with_every_checkpoint_damaged(copied):
 
 
 def test_flipped_parameter_is_never_loaded(copied):
-    newest = reading.step_numbers(copied / "checkpoints")[-1]
+    newest = workdir.step_numbers(copied / "checkpoints")[-1]
     original = np.concatenate([x.ravel() for x in jax.tree.leaves(checkpoints.load(copied))])
     for path in sorted((copied / f"checkpoints/{newest}/model").rglob("d/*")):
         content = path.read_bytes()

@@ -41,12 +41,13 @@ def test_score_is_total_nats_over_total_symbols(model, rows):
     assert sum(parts) == pytest.approx(summary["elbo_nats"], rel=1e-6)
 
 
-def test_stop_between_batches_gives_no_score(model, rows):
+def test_stops_between_batches(model, rows):
     answers = iter([False, True])
     stop = lambda: next(answers)  # noqa: E731
     arguments = (model, rows, jax.random.key(0))
     assert len(batching.eval_batches(rows, batch_size=4, buckets=(5,))) == 2
-    assert evaluate.score(*arguments, batch_size=4, buckets=(5,), should_stop=stop) is None
+    with pytest.raises(evaluate.Interrupted):
+        evaluate.score(*arguments, batch_size=4, buckets=(5,), should_stop=stop)
 
 
 def test_ratio_error_agrees_with_resampling():

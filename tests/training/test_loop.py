@@ -6,7 +6,7 @@ import pytest
 
 from nlf_jax.data import batching
 from nlf_jax.errors import UserError
-from nlf_jax.training import reading, schedules
+from nlf_jax.training import reading, schedules, workdir
 from nlf_jax.training.metrics import read_rows
 
 
@@ -70,7 +70,7 @@ def test_trains_and_keeps_the_newest_and_the_best(make_config, make_trainer, tmp
     assert losses[-1] < losses[0] - 0.1
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["step"] == min(valid, key=valid.get)
-    steps = reading.step_numbers(tmp_path / "checkpoints")
+    steps = workdir.step_numbers(tmp_path / "checkpoints")
     assert steps[-1] == trainer.num_steps
     assert best["step"] in steps
     assert len(steps) <= 4
@@ -116,7 +116,7 @@ def test_ten_bad_steps_in_a_row_stop_with_the_last_good_state(
         UserError, match=r"not finite in 10 steps in a row, up to step 14 .*rows \d"
     ):
         train(trainer)
-    saved = reading.step_numbers(tmp_path / "checkpoints")[-1]
+    saved = workdir.step_numbers(tmp_path / "checkpoints")[-1]
     assert 14 <= saved <= 14 + 2 * config.log_every
     parts = reading.read_parts(tmp_path / "checkpoints", saved, ("model", "meta"))["model"]
     for name, value in parts.items():

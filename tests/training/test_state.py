@@ -22,11 +22,11 @@ def model(make_config):
     return SequenceModel(network=network, length_log_prob=jnp.full(5, np.log(0.2), jnp.float32))
 
 
-def start(model, optimizer="sgd", clip=0.1):
-    optimizer = make_optimizer(optimizer, clip)
+def start(model, name="sgd", clip=0.1):
+    optimizer = make_optimizer(name, clip)
     state = create_state(model, optimizer, jax.random.key(7))
     # Donation would take the fixture's arrays away.
-    return jax.tree.map(jnp.copy, state), make_train_step(optimizer, num_samples=1)
+    return jax.tree.map(jnp.copy, state), make_train_step(name, clip, num_samples=1)
 
 
 def step(train_step, state, rate=0.5):
@@ -97,7 +97,7 @@ def test_each_step_has_its_own_key(model):
 
 def test_compiles_once_per_shape(model):
     state, _ = start(model)
-    train_step = make_train_step(make_optimizer("sgd", 0.1), num_samples=2)
+    train_step = make_train_step("sgd", 0.1, num_samples=2)
     for _ in range(3):
         state, _ = step(train_step, state)
     state, _ = train_step(state, X[:, :3], np.minimum(LENGTHS, 3), np.float32(1), np.float32(1))

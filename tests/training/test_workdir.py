@@ -14,11 +14,25 @@ def changed(section, **values):
     return RUN | {section: RUN[section] | values}
 
 
-def test_claim_twice_with_a_change_that_does_not_matter(tmp_path):
+@pytest.fixture
+def claimed(tmp_path):
+    """The workdir of a run that has a checkpoint."""
     workdir.claim(tmp_path, RUN, "[]")
-    workdir.claim(tmp_path, changed("config", num_epochs=9), "[]")
-    assert workdir.read_description(tmp_path)["config"]["num_epochs"] == 9
-    assert workdir.read_vocabulary(tmp_path) == "[]"
+    (tmp_path / "checkpoints/5").mkdir(parents=True)
+    return tmp_path
+
+
+def test_claim_twice_with_a_change_that_does_not_matter(claimed):
+    workdir.claim(claimed, changed("config", num_epochs=9), "[]")
+    assert workdir.read_description(claimed)["config"]["num_epochs"] == 9
+    assert workdir.read_vocabulary(claimed) == "[]"
+
+
+def test_without_a_checkpoint_any_run_may_have_the_workdir(tmp_path):
+    workdir.claim(tmp_path, RUN, "[]")
+    workdir.claim(tmp_path, changed("config", hidden=8), None)
+    assert workdir.read_description(tmp_path)["config"]["hidden"] == 8
+    assert workdir.read_vocabulary(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -31,16 +45,15 @@ def test_claim_twice_with_a_change_that_does_not_matter(tmp_path):
         (RUN, '["a"]', "another vocabulary"),
     ],
 )
-def test_another_run_is_refused_with_the_difference(tmp_path, other, vocabulary, message):
-    workdir.claim(tmp_path, RUN, "[]")
-    before = (tmp_path / "config.json").read_text()
+def test_another_run_is_refused_with_the_difference(claimed, other, vocabulary, message):
+    before = (claimed / "config.json").read_text()
     with pytest.raises(UserError, match=message):
-        workdir.claim(tmp_path, other, vocabulary)
-    assert (tmp_path / "config.json").read_text() == before
+        workdir.claim(claimed, other, vocabulary)
+    assert (claimed / "config.json").read_text() == before
 
 
 def test_checkpoints_without_config_are_refused(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/5").mkdir(parents=True)
     with pytest.raises(UserError, match=r"has checkpoints but no config\.json"):
         workdir.claim(tmp_path, RUN, None)
 

@@ -1,0 +1,117 @@
+import pytest
+
+from experiments import options
+from nlf_jax.errors import UserError
+from nlf_jax.models import MODELS
+from nlf_jax.training.checkpoints import model_config
+
+PAPER = {
+    "embedding": 500, "hidden": 500, "latent": 50, "lstm_layers": 2, "flow_layers": 5,
+    "flow_hidden": 100, "flow_hidden_layers": 2, "dropout": 0.2, "batch_size": 15,
+    "elbo_samples": 10, "nll_samples": 30, "optimizer": "adam", "learning_rate": 1e-3,
+    "grad_clip": 0.25, "schedule": "plateau", "patience": 1, "num_epochs": 100,
+    "max_length": 288, "length_smoothing": False, "tied": True, "transform": "nlsq",
+}  # fmt: skip
+
+
+def config(**changes):
+    made = options.get_config("ptb_char", "af_scf", "tiny")
+    for name, text in changes.items():
+        options.override(made, name, text)
+    return made
+
+
+@pytest.mark.parametrize("model", ["af_af", "af_scf"])
+def test_paper_size_is_the_published_recipe(model):
+    made = options.get_config("ptb_char", model, "paper")
+    assert {name: made[name] for name in PAPER} == PAPER
+
+
+def test_paper_size_of_the_others():
+    iaf = options.get_config("ptb_char", "iaf_scf", "paper")
+    assert (iaf.flow_layers, iaf.dropout) == (3, 0.0)
+    lstm = options.get_config("ptb_char", "lstm", "paper")
+    assert (lstm.optimizer, lstm.learning_rate, lstm.dropout) == ("sgd", 20.0, 0.1)
+    assert (lstm.kl_zero_epochs, lstm.kl_ramp_epochs, lstm.elbo_samples) == (0.0, 0.0, 1)
+
+
+@pytest.mark.parametrize("size", options.SIZES)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("experiment", ["ptb_char", "quickstart", "text"])
+def test_every_combination_is_valid_and_survives_json(experiment, model, size):
+    made = options.get_config(experiment, model, size)
+    options.validate(made)
+    model_config(made)
+    assert options.from_json(made.to_dict() | {"buckets": list(made.buckets)}) == made
+    types = {option.name: type(option.default) for option in options.OPTIONS}
+    assert {name: type(value) for name, value in made.items()} == types
+
+
+def test_models_are_those_of_the_package():
+    assert sorted(options.MODELS) == sorted(MODELS)
+
+
+def test_overrides_keep_their_types():
+    made = config(hidden="16", tied="false", learning_rate="1", buckets="4,8", schedule="cosine")
+    assert (made.hidden, made.tied, made.learning_rate, made.buckets) == (16, False, 1.0, (4, 8))
+    assert type(made.learning_rate) is float
+    assert config(buckets="").buckets == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("hiden", "8", r"^unknown option --config.hiden; did you mean hidden"),
+        ("zzzzzz", "8", r"^unknown option --config.zzzzzz\.$"),
+        ("hidden", "8.5", r"^--config.hidden needs a whole number, got '8.5'\.$"),
+        ("learning_rate", "fast", r"needs a number, got 'fast'"),
+        ("tied", "maybe", "needs true or false, got 'maybe'"),
+        ("buckets", "4;8", "needs whole numbers with commas"),
+        ("hidden", "9" * 5000, "needs a whole number"),
+    ],
+)
+def test_wrong_overrides_are_one_clear_line(name, text, message):
+    with pytest.raises(UserError, match=message):
+        config(**{name: text})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden": "-1"}, "--config.hidden must be at least 1, got -1"),
+        ({"dropout": "1"}, "--config.dropout must be at least 0 and less than 1, got 1"),
+        ({"learning_rate": "nan"}, "--config.learning_rate must be"),
+        ({"learning_rate": "inf"}, "--config.learning_rate must be"),
+        ({"learning_rate": "-0.1"}, "--config.learning_rate must be"),
+        ({"optimizer": "adm"}, "--config.optimizer is 'adm'; did you mean adam.*one of adam, sgd"),
+        ({"latent": "1"}, "af_scf needs --config.latent of at least 2"),
+        ({"hidden": "9"}, "--config.tied shares weights between embedding=8 and hidden=9"),
+        ({"buckets": "8,4"}, "--config.buckets must be increasing"),
+        ({"num_epochs": "0"}, "--config.num_epochs must be at least 1"),
+    ],
+)
+def test_wrong_values_are_one_clear_line(changes, message):
+    with pytest.raises(UserError, match=message):
+        options.validate(config(**changes))
+
+
+def test_unknown_model_and_size():
+    with pytest.raises(UserError, match="--model is 'af_sfc'; did you mean af_scf"):
+        options.get_config("ptb_char", "af_sfc", "tiny")
+    with pytest.raises(UserError, match="--size is 'huge'; choose one of tiny, small, paper"):
+        options.get_config("ptb_char", "lstm", "huge")
+
+
+def test_config_is_locked():
+    with pytest.raises((KeyError, AttributeError), match="locked"):
+        config().hiddn = 3
+
+
+@pytest.mark.parametrize("change", [{"hidden": "8"}, {"buckets": 5}, {"hidden": -1}, {"new": 1}])
+def test_damaged_json_is_refused(change):
+    with pytest.raises(UserError):
+        options.from_json(config().to_dict() | change)
+
+
+def test_buckets_end_at_max_length():
+    assert options.bucket_lengths(config(buckets="4,8,20", max_length="16")) == (4, 8, 16)
