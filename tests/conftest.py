@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import jax
 import pytest
 
 
@@ -34,3 +35,11 @@ def ptb_dir(data_dir) -> pathlib.Path:
 def golden_dir() -> pathlib.Path:
     """The authors' numbers."""
     return _directory("NLF_GOLDEN_DIR")
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compiles with few optimisations, for tests that compile much more than they run."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
