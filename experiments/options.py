@@ -191,7 +191,7 @@ def from_json(values: dict[str, Any]) -> ConfigDict:
     restored = {}
     for name, option in _BY_NAME.items():
         kind = type(option.default)
-        value = tuple(values[name]) if kind is tuple else values[name]
+        value = tuple(values[name]) if isinstance(values[name], list) else values[name]
         if type(value) is not kind:
             raise UserError(f"the run's config is damaged: {name} is {value!r}.")
         restored[name] = value
@@ -231,7 +231,7 @@ def _check_option(option: Option, value: Any) -> None:
 
 
 def _check_increasing(name: str, values: tuple[int, ...]) -> None:
-    if any(v < 1 for v in values) or list(values) != sorted(set(values)):
+    if any(type(v) is not int or v < 1 for v in values) or list(values) != sorted(set(values)):
         raise UserError(f"{name} must be increasing positive lengths, got {values}.")
 
 

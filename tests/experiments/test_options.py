@@ -107,7 +107,9 @@ def test_config_is_locked():
         config().hiddn = 3
 
 
-@pytest.mark.parametrize("change", [{"hidden": "8"}, {"buckets": 5}, {"hidden": -1}, {"new": 1}])
+@pytest.mark.parametrize(
+    "change", [{"hidden": "8"}, {"buckets": 5}, {"buckets": ["a"]}, {"hidden": -1}, {"new": 1}]
+)
 def test_damaged_json_is_refused(change):
     with pytest.raises(UserError):
         options.from_json(config().to_dict() | change)
