@@ -7,6 +7,7 @@ flipped bit without a word: so each one carries the SHA-256 of what was saved.
 import contextlib
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,13 @@ from nlf_jax.errors import UserError
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
-from nlf_jax.training.reading import first_line, quiet, read_parts
+from nlf_jax.training.reading import (
+    LATE_SECONDS,
+    first_line,
+    late_callbacks_ignored,
+    quiet,
+    read_parts,
+)
 from nlf_jax.training.state import TrainState
 from nlf_jax.training.workdir import step_numbers
 
@@ -51,6 +58,8 @@ class CheckpointStore:
         self._directory = workdir / workdirs.CHECKPOINTS
         self.best_step: int | None = None
         self._manager = self._open()
+        self._noise = contextlib.ExitStack()
+        self._noise.enter_context(late_callbacks_ignored())
 
     def save(self, step: int, state: TrainState, meta: Meta) -> None:
         """Saves in the background, unless the step has been saved.
@@ -87,8 +96,12 @@ class CheckpointStore:
 
     def close(self) -> None:
         """Waits, without raising what saving raised before, and lets go."""
-        with contextlib.suppress(Exception), quiet():
-            self._manager.close()
+        try:
+            with quiet():
+                self._manager.close()
+        except Exception:  # Orbax raises whatever its parts raise.
+            time.sleep(LATE_SECONDS)
+        self._noise.close()
 
     def restore_newest(self, template: TrainState) -> Restored | None:
         """The newest whole checkpoint; None if there is none at all.

@@ -14,7 +14,7 @@ from absl import logging as absl_logging
 
 from nlf_jax.training.arrays import digest, digest_json
 
-LATE_READ_SECONDS = 0.2
+LATE_SECONDS = 0.2
 
 
 def read_parts(directory: Path, step: int, items: Sequence[str]) -> dict[str, Any]:
@@ -62,26 +62,33 @@ def quiet() -> Iterator[None]:
         absl_logging.set_verbosity(level)
 
 
-def _restore_quietly(handler: ocp.CheckpointHandler, path: Path, args: Any) -> dict[str, Any]:
-    """Orbax's restore; when it fails, what it leaves behind is not printed.
+@contextlib.contextmanager
+def late_callbacks_ignored() -> Iterator[None]:
+    """Hides what is printed about reads and writes that end after Orbax gave up on them.
 
-    Reads that end after it gave up because another failed would each print a traceback.
+    It gives up when one of them fails, and the others would each print a traceback.
     """
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda late: None if _is_late_read(late.exc_value) else hook(late)
+    sys.unraisablehook = lambda late: None if _is_late(late.exc_value) else hook(late)
     try:
-        with quiet(), warnings.catch_warnings(), ocp.Checkpointer(handler) as checkpointer:
-            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
+def _is_late(error: BaseException | None) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+
+
+def _restore_quietly(handler: ocp.CheckpointHandler, path: Path, args: Any) -> dict[str, Any]:
+    """Orbax's restore; when it fails, what it leaves behind is not printed."""
+    with late_callbacks_ignored(), quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        with ocp.Checkpointer(handler) as checkpointer:
             try:
                 return dict(checkpointer.restore(path, args).items())
             except Exception as error:  # Orbax raises whatever its parts raise.
                 problem = first_line(error)
-            gc.collect()
-            time.sleep(LATE_READ_SECONDS)
-    finally:
-        sys.unraisablehook = hook
+        gc.collect()
+        time.sleep(LATE_SECONDS)
     raise ValueError(problem)
-
-
-def _is_late_read(error: BaseException | None) -> bool:
-    return isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
