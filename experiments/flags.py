@@ -176,7 +176,8 @@ def _unknown_flag(name: str, defined: flags.FlagValues) -> str:
 
 
 def _near_options(name: str) -> list[str]:
-    return difflib.get_close_matches(name, [option.name for option in options.OPTIONS])
+    names = [option.name for option in options.OPTIONS if option.name != "model"]
+    return difflib.get_close_matches(name, names)
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def assert_error(capsys, *parts):
 @pytest.mark.parametrize(
     ("argv", "parts"),
     [
-        (["--modle=lstm"], ["unknown flag --modle", "did you mean --model"]),
+        (["--modle=lstm"], ["unknown flag --modle; did you mean --mode or --model?"]),
         (["--hidden=3"], ["unknown flag --hidden", "--config.hidden"]),
         (["--qqqqqq"], ["unknown flag --qqqqqq", "--help"]),
         (["--model=lsmt"], ["--model is 'lsmt'", "did you mean lstm"]),
