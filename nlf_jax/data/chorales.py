@@ -160,7 +160,7 @@ def _read(path: pathlib.Path) -> list[tuple[str, np.ndarray]] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             titles, lengths = arrays["titles"].tolist(), arrays["lengths"]
             frames = np.unpackbits(arrays["frames"], axis=1, count=NUM_PITCHES).astype(np.bool_)
     except Exception as error:  # Whatever is wrong with a cache, the cure is to convert anew.
