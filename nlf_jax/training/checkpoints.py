@@ -55,7 +55,7 @@ class CheckpointStore:
 
     def __init__(self, workdir: Path):
         self._workdir = workdir
-        self._directory = workdir / workdirs.CHECKPOINTS
+        self._directory = (workdir / workdirs.CHECKPOINTS).absolute()  # Orbax wants it so
         self.best_step: int | None = None
         self._manager = self._open()
         self._noise = contextlib.ExitStack()

@@ -31,8 +31,12 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(lines, tmp_path_factory):
+    """A run in a workdir that was given as a relative path, like the default."""
     path = tmp_path_factory.mktemp("run dir")
-    assert main(text.EXPERIMENT, [f"--text_file={lines}", f"--workdir={path}", *TINY, *SHORT]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)
+        flags = [f"--text_file={lines}", f"--workdir={path.name}", *TINY, *SHORT]
+        assert main(text.EXPERIMENT, flags) == 0
     return path
 
 
