@@ -33,9 +33,9 @@ def test_context_enters_the_first_layer_as_more_inputs():
     np.testing.assert_allclose(net(x, context), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("bias", "leaves"), [(0.0, 2), (None, 1)])
-def test_linear_without_bias_has_one_parameter(bias, leaves):
-    layer = Linear(3, 2, bias=bias, rngs=nnx.Rngs(0))
-    assert len(jax.tree.leaves(layer)) == leaves
-    assert layer(jnp.ones((5, 3))).shape == (5, 2)
-    assert np.abs(layer.weight[...]).max() <= 0.07
+def test_linear_starts_within_its_bounds():
+    layer = Linear(30, 20, bound=0.1, bias=0.2, rngs=nnx.Rngs(0))
+    for parameter, bound in ((layer.weight, 0.1), (layer.bias, 0.2)):
+        assert 0.9 * bound < np.abs(parameter[...]).max() <= bound
+    expected = np.ones(30) @ np.asarray(layer.weight[...]) + layer.bias[...]
+    np.testing.assert_allclose(layer(jnp.ones((5, 30)))[3], expected, atol=1e-6)
