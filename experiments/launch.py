@@ -185,8 +185,9 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
         ),
     }
     path = run.workdir / f"eval_{split}.json"
+    print(_score_table(result))
     workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
-    print(f"{_score_table(result)}\nWritten to {path}")
+    print(f"Written to {path}")
     return result
 
 
@@ -205,8 +206,8 @@ def draw_samples(run: Run) -> None:
     )
     texts = model.vocabulary.decode(*jax.device_get(samples))
     path = run.workdir / "samples.txt"
-    workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
     print("\n".join(f"{number}: {text}" for number, text in enumerate(texts, 1)))
+    workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
     print(f"Written to {path}")
 
 

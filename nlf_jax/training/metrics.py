@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # ty: ignore[missing-module-member]
 from tqdm import tqdm
 
 from nlf_jax.errors import UserError
@@ -113,7 +115,7 @@ class MetricsWriter:
         path = workdir / FILE_NAME
         keep_rows(path, lambda row: _is_past(row, step, epochs))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._events = _open_events(workdir / "tensorboard", step)
 
     def write(self, row: dict[str, Any]) -> None:
         """Writes one row; a number that is not finite becomes null.
@@ -125,14 +127,12 @@ class MetricsWriter:
         try:
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
+            self._write_events(row)
         except OSError as error:
             raise UserError(
                 f"cannot write {self._file.name} ({error.strerror}); checkpoints are untouched. "
                 "Make room, then give the same command again to go on."
             ) from error
-        for name, value in row.items():
-            if isinstance(value, int | float) and name not in ("step", "epoch"):
-                self._events.add_scalar(f"{row['split']}/{name}", value, row["step"])
 
     def close(self) -> None:
         """Closes both files; what could not be written has been told before."""
@@ -140,6 +140,26 @@ class MetricsWriter:
             self._file.close()
         with contextlib.suppress(OSError):
             self._events.close()
+
+    def _write_events(self, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if isinstance(value, int | float) and name not in ("step", "epoch"):
+                scalar = summary.scalar(f"{row['split']}/{name}", value)
+                event = Event(wall_time=time.time(), step=row["step"], summary=scalar)
+                self._events.write_event(event)
+        self._events.flush()
+
+
+def _open_events(directory: Path, step: int) -> EventsWriter:
+    """TensorBoard's file for the steps after `step`; it hides those of an earlier part.
+
+    Written in this thread: tensorboardX's own prints a traceback when the disk is full.
+    """
+    directory.mkdir(exist_ok=True)
+    events = EventsWriter(str(directory / "events"), filename_suffix=f".{step}")
+    start = SessionLog(status=SessionLog.START)
+    events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
+    return events
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:

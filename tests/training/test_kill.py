@@ -15,7 +15,7 @@ from nlf_jax.training.metrics import read_rows
 from nlf_jax.training.reading import read_parts
 from nlf_jax.training.workdir import step_numbers
 
-NUM_EPOCHS = 20
+NUM_EPOCHS = 10
 FLAGS = ("--size=tiny", "--config.checkpoint_every=2", f"--config.num_epochs={NUM_EPOCHS}")
 
 
