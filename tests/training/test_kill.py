@@ -15,6 +15,8 @@ from nlf_jax.training.metrics import read_rows
 from nlf_jax.training.reading import read_parts
 from nlf_jax.training.workdir import step_numbers
 
+# Some twenty processes are started one after another; a busy machine takes minutes for that.
+pytestmark = pytest.mark.timeout(900)
 NUM_EPOCHS = 10
 FLAGS = ("--size=tiny", "--config.checkpoint_every=2", f"--config.num_epochs={NUM_EPOCHS}")
 
