@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -28,15 +29,14 @@ class Entry(NamedTuple):
     sequence: bool = False
 
 
-def redrawn(module, key, scale):
-    """The module with all of its parameters drawn from N(0, scale^2)."""
-    leaves, structure = jax.tree.flatten(module)
-    keys = jax.random.split(key, len(leaves) + 1)
+def drawn(make, seed, scale):
+    """What `make` makes, with all parameters from N(0, scale^2); its own are never computed."""
+    rng = np.random.default_rng(seed)
 
-    def draw(key, leaf):
-        return scale * jax.random.normal(key, leaf.shape)
+    def draw(leaf):
+        return jnp.asarray(scale * rng.standard_normal(leaf.shape), jnp.float32)
 
-    return structure.unflatten([draw(k, leaf) for k, leaf in zip(keys, leaves, strict=False)])
+    return jax.tree.map(draw, jax.eval_shape(make))
 
 
 def made(transform, reverse):

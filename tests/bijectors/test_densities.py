@@ -10,7 +10,7 @@ from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models import ModelConfig
 from nlf_jax.models.priors import create_prior
-from tests.bijectors.table import redrawn
+from tests.bijectors.table import drawn
 
 # Two steps of one dimension; coupling needs two dimensions and gets one step.
 SHAPES = {"af_af": (2, 1), "iaf_af": (2, 1), "af_nohidden": (2, 1), "af_only": (2, 1)}
@@ -23,7 +23,7 @@ def make_prior(model):
     config = ModelConfig(
         model=model, hidden=3, latent=size, flow_layers=2, flow_hidden=4, lstm_layers=1
     )
-    return redrawn(create_prior(config, steps, nnx.Rngs(0)), jax.random.key(1), 0.7)
+    return drawn(lambda: create_prior(config, steps, nnx.Rngs(0)), seed=1, scale=0.7)
 
 
 def grid():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nlf_jax.models import LSTMLanguageModel, ModelConfig, SequenceModel, create_network
-from tests.bijectors.table import redrawn
+from tests.bijectors.table import drawn
 
 NUM_SYMBOLS, MAX_LENGTH = 3, 4
 LENGTH_LOG_PROB = np.array([-np.inf, *np.log([0.1, 0.4, 0.2, 0.3])], np.float32)
@@ -27,9 +27,9 @@ def make_model(model="af_scf", emission="categorical", dropout=0.0) -> SequenceM
         lstm_layers=1,
         dropout=dropout,
     )
-    key = jax.random.key(0)
-    network = create_network(config, num_symbols=NUM_SYMBOLS, max_length=MAX_LENGTH, key=key)
-    return SequenceModel(redrawn(network, key, 0.5), jnp.asarray(LENGTH_LOG_PROB))
+    sizes = {"num_symbols": NUM_SYMBOLS, "max_length": MAX_LENGTH, "key": jax.random.key(0)}
+    network = drawn(lambda: create_network(config, **sizes), seed=0, scale=0.5)
+    return SequenceModel(network, jnp.asarray(LENGTH_LOG_PROB))
 
 
 def make_batch(emission="categorical"):

@@ -6,7 +6,7 @@ from flax import nnx
 
 from nlf_jax.nn.linear import Linear
 from nlf_jax.nn.mlp import MLP, MaskedMLP
-from tests.bijectors.table import redrawn
+from tests.bijectors.table import drawn
 
 SIZE, CONTEXT, HIDDEN = 4, 2, 32
 
@@ -14,8 +14,8 @@ SIZE, CONTEXT, HIDDEN = 4, 2, 32
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
 def test_masked_network_sees_only_earlier_inputs_and_all_of_the_context(reverse, layers):
-    net = MaskedMLP(SIZE, CONTEXT, HIDDEN, layers, 2, reverse=reverse, rngs=nnx.Rngs(0))
-    net = redrawn(net, jax.random.key(0), 1.0)
+    sizes = (SIZE, CONTEXT, HIDDEN, layers, 2)
+    net = drawn(lambda: MaskedMLP(*sizes, reverse=reverse, rngs=nnx.Rngs(0)), seed=0, scale=1.0)
     y, context = jnp.ones(SIZE) / 3, jnp.ones(CONTEXT)
     of_y, of_context = jax.jacobian(net, argnums=(0, 1))(y, context)
     earlier = np.tril(np.ones((SIZE, SIZE), bool), -1)
