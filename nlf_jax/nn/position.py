@@ -23,20 +23,24 @@ def position_one_hot(
 
 
 @jax.custom_jvp
-def _look_up(table: Float[Array, "M F"], index: Int[Array, "N"]) -> Float[Array, "N F"]:
-    """Rows of a table.
+def _look_up(
+    start: Float[Array, "T F"], end: Float[Array, "M F"], index: Int[Array, "T"]
+) -> Float[Array, "T F"]:
+    """``start[t] + end[index[t]]``.
 
-    The tangent is a one-hot product: its transpose sums over all examples in one matrix product,
-    where that of a gather is a scatter, many times slower on a CPU.
+    The tangent is written as matrix products, which under vmap become one product over all
+    examples in the backward pass. What JAX would transpose by itself, a scatter and a sum over the
+    batch, is many times slower on a CPU.
     """
-    return table[index]
+    return start + end[index]
 
 
 @_look_up.defjvp
 def _look_up_jvp(primals, tangents):
-    (table, index), (table_dot, _) = primals, tangents
-    one_hot = jax.nn.one_hot(index, table.shape[0])
-    return _look_up(table, index), project(one_hot, table_dot)
+    (start, end, index), (start_dot, end_dot, _) = primals, tangents
+    two_hot = jnp.concatenate([jnp.eye(index.size), jax.nn.one_hot(index, end.shape[0])], axis=1)
+    tables = jnp.concatenate([start_dot, end_dot])
+    return _look_up(start, end, index), project(two_hot, tables)
 
 
 class PositionEmbedding(nnx.Module):
@@ -51,11 +55,19 @@ class PositionEmbedding(nnx.Module):
         self.end = uniform(rngs, (max_length, features), bound)
 
     def __call__(
-        self, first: int, num_steps: int, length: Int[Array, ""]
+        self, first: int, num_steps: int, length: Int[Array, ""], *, longest: int | None = None
     ) -> Float[Array, "num_steps F"]:
-        """Values of the steps ``first``, .., ``first + num_steps - 1``."""
-        stop = min(first + num_steps, self.start.shape[0])
-        start = self.start[first:stop]
-        start = jnp.pad(start, ((0, num_steps - start.shape[0]), (0, 0)))
+        """Values of the steps ``first``, .., ``first + num_steps - 1``.
+
+        ``longest``: no length is greater; the smaller it is, the cheaper is the gradient.
+        """
+        start = _rows(self.start[...], first, num_steps)
+        end = self.end[:longest]
         index = length - 1 - first - jnp.arange(num_steps)
-        return start + _look_up(self.end[...], jnp.clip(index, 0, self.end.shape[0] - 1))
+        return _look_up(start, end, jnp.clip(index, 0, end.shape[0] - 1))
+
+
+def _rows(table: Array, first: int, count: int) -> Array:
+    """Rows from ``first`` on, zeros past the end of the table."""
+    rows = table[first : first + count]
+    return jnp.pad(rows, ((0, count - rows.shape[0]), (0, 0)))

@@ -111,23 +111,27 @@ def make_train_step(
         (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.model.network)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        new_state = _advance(state, _apply(transformation, state, grads, learning_rate), finite)
+        updated = _apply(transformation, state, grads, learning_rate, finite)
+        new_state = _advance(state, updated, finite)
         return new_state, _metrics(loss, elbo, lengths, grad_norm, new_state, ~finite)
 
     return jax.jit(train_step, donate_argnums=0)
 
 
-def _apply(optimizer, state: TrainState, grads, learning_rate) -> tuple[PyTree, PyTree]:
-    """Network and optimiser state after an ordinary update."""
-    directions, opt_state = optimizer.update(grads, state.opt_state, state.model.network)
-    network = jax.tree.map(lambda p, d: p - learning_rate * d, state.model.network, directions)
-    return network, opt_state
+def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[PyTree, PyTree]:
+    """Network and optimiser state after an ordinary update, or as they were unless `finite`."""
+
+    def update():
+        directions, opt_state = optimizer.update(grads, state.opt_state, state.model.network)
+        network = jax.tree.map(lambda p, d: p - learning_rate * d, state.model.network, directions)
+        return network, opt_state
+
+    return jax.lax.cond(finite, update, lambda: (state.model.network, state.opt_state))
 
 
 def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite) -> TrainState:
-    """The next state: updated where `finite`, else the same with its counters moved."""
-    old = (state.model.network, state.opt_state)
-    network, opt_state = jax.tree.map(lambda a, b: jnp.where(finite, a, b), updated, old)
+    """The next state, its counters moved."""
+    network, opt_state = updated
     return state.replace(
         model=state.model.replace(network=network),
         opt_state=opt_state,

@@ -89,9 +89,11 @@ def test_bounds_from_the_terms_of_their_samples():
 def test_probabilities_of_all_texts_sum_to_one(model):
     """The importance-weighted estimate of a probability is unbiased."""
     model, (x, lengths) = with_wide_posterior(make_model(model)), all_texts(2)
-    nll = jax.jit(partial(importance_weighted_nll, num_samples=10_000))(model, x, lengths, KEY)
-    log_prob = -nll - model.length_log_prob[2]
-    np.testing.assert_allclose(jnp.exp(log_prob).sum(), 1, atol=0.03)
+    nll = jax.jit(partial(importance_weighted_nll, num_samples=10_000))
+    nlls = jnp.stack([nll(model, x, lengths, key) for key in jax.random.split(KEY, 10)])
+    total = jnp.exp(-nlls - model.length_log_prob[2]).sum(1)
+    # One estimate has a standard deviation of 0.02 (af_only) or 0.005 (the others).
+    np.testing.assert_allclose(total.mean(), 1, atol=0.03)
 
 
 @pytest.mark.parametrize(
