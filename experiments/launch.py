@@ -40,6 +40,7 @@ class Experiment:
       load_corpus: (flags by name, max_length) -> the data.
       flags: the experiment's own flags, all text, with their help.
       after_training: called when a run is complete, with the run and the data.
+      frames_per_quarter: flags by name -> frames in a quarter note; None for text.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Experiment:
     load_corpus: Callable[[dict[str, Any], int], Corpus]
     flags: dict[str, str] = dataclasses.field(default_factory=dict)
     after_training: Callable[["Run", Corpus], None] | None = None
+    frames_per_quarter: Callable[[dict[str, Any]], int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
