@@ -70,10 +70,10 @@ class Run:
         return self.experiment.load_corpus(self.line.values, config.max_length)
 
     @property
-    def given_command(self) -> str:
-        """The shell command that this is."""
-        program = ["python", "-m", f"experiments.{self.experiment.name}"]
-        return shlex.join([*program, *self.line.argv])
+    def frames_per_quarter(self) -> int | None:
+        """Frames in a quarter note, as the flags say; None for text."""
+        function = self.experiment.frames_per_quarter
+        return None if function is None else function(self.line.values)
 
     def command(self, mode: str) -> str:
         """The shell command that does something else with the same run."""
@@ -134,7 +134,8 @@ def train(run: Run) -> None:
     config = training_config(run.experiment.name, run.line)
     corpus = run.load_corpus(config)
     with StopSignal() as stop, workdir.lock(run.workdir):
-        workdir.claim(run.workdir, describe(run.experiment.name, config, corpus), _json_of(corpus))
+        description = describe(run.experiment.name, config, corpus, run.frames_per_quarter)
+        workdir.claim(run.workdir, description, _json_of(corpus))
         trainer = Trainer(config, options.bucket_lengths(config), corpus, run.workdir)
         _announce(run, config, corpus, trainer)
         if not trainer.run(lambda: bool(stop)):
@@ -213,7 +214,9 @@ def draw_samples(run: Run) -> None:
     print(f"Written to {path}")
 
 
-def describe(experiment: str, config: ConfigDict, corpus: Corpus) -> workdir.Description:
+def describe(
+    experiment: str, config: ConfigDict, corpus: Corpus, frames_per_quarter: int | None = None
+) -> workdir.Description:
     """What makes a run this run and no other."""
     data = {
         "name": corpus.name,
@@ -221,6 +224,8 @@ def describe(experiment: str, config: ConfigDict, corpus: Corpus) -> workdir.Des
         "num_symbols": num_symbols(corpus),
         "max_length": corpus.max_length,
     }
+    if frames_per_quarter is not None:
+        data["frames_per_quarter"] = frames_per_quarter
     return {"experiment": experiment, "config": config.to_dict(), "data": data}
 
 
