@@ -92,7 +92,8 @@ def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
 
 def training_config(experiment: str, line: CommandLine) -> ConfigDict:
     """The config of a training run, overrides included, validated and locked."""
-    config = options.get_config(experiment, line.values["model"], line.values["size"])
+    model, size = line.values["model"], line.values["size"]
+    config = options.get_config(experiment, model, size, line.values.get("dataset"))
     for name, text in line.overrides:
         if name == "model":
             raise UserError("choose the model by --model=..., not by --config.model.")

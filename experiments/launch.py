@@ -40,6 +40,7 @@ class Experiment:
       load_corpus: (flags by name, max_length) -> the data.
       flags: the experiment's own flags, all text, with their help.
       after_training: called when a run is complete, with the run and the data.
+      variant: flags by name -> the data's name, for the default workdir.
       frames_per_quarter: flags by name -> frames in a quarter note; None for text.
     """
 
@@ -48,6 +49,7 @@ class Experiment:
     load_corpus: Callable[[dict[str, Any], int], Corpus]
     flags: dict[str, str] = dataclasses.field(default_factory=dict)
     after_training: Callable[["Run", Corpus], None] | None = None
+    variant: Callable[[dict[str, Any]], str] | None = None
     frames_per_quarter: Callable[[dict[str, Any]], int] | None = None
 
 
@@ -62,8 +64,11 @@ class Run:
     def workdir(self) -> Path:
         """The directory of the run."""
         values = self.line.values
-        default = f"runs/{self.experiment.name}/{values['model']}-{values['size']}"
-        return Path(values["workdir"] or default)
+        if values["workdir"]:
+            return Path(values["workdir"])
+        variant = [] if self.experiment.variant is None else [self.experiment.variant(values)]
+        name = "-".join([*variant, values["model"], values["size"]])
+        return Path("runs", self.experiment.name, name)
 
     def load_corpus(self, config: ConfigDict) -> Corpus:
         """The experiment's data."""
@@ -136,7 +141,9 @@ def train(run: Run) -> None:
     with StopSignal() as stop, workdir.lock(run.workdir):
         description = describe(run.experiment.name, config, corpus, run.frames_per_quarter)
         workdir.claim(run.workdir, description, _json_of(corpus))
-        trainer = Trainer(config, options.bucket_lengths(config), corpus, run.workdir)
+        trainer = Trainer(
+            config, options.bucket_lengths(config, corpus.max_length), corpus, run.workdir
+        )
         _announce(run, config, corpus, trainer)
         if not trainer.run(lambda: bool(stop)):
             print(f"{stop.name}: saved after step {trainer.step}. Go on with the same command.")
@@ -167,7 +174,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     _require_same_data(run.workdir, description, corpus)
     split = values["split"]
     rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
-    scores = _score(model, rows, config)
+    scores = _score(model, rows, config, corpus.max_length)
     result = {
         "experiment": run.experiment.name,
         "model": config.model,
@@ -240,13 +247,15 @@ def _announce(run: Run, config: ConfigDict, corpus: Corpus, trainer: Trainer) ->
     )
 
 
-def _score(model: SequenceModel, rows: Sequence[Any], config: ConfigDict) -> evaluate.Scores:
+def _score(
+    model: SequenceModel, rows: Sequence[Any], config: ConfigDict, longest: int
+) -> evaluate.Scores:
     return evaluate.score(
         model,
         rows,
         _key(config, _EVALUATION_STREAM),
         batch_size=config.eval_batch_size,
-        buckets=options.bucket_lengths(config),
+        buckets=options.bucket_lengths(config, longest),
         elbo_samples=_num_samples(config, config.elbo_samples),
         nll_samples=_num_samples(config, config.nll_samples),
     )
@@ -265,7 +274,7 @@ def _score_table(result: dict[str, Any]) -> str:
         f"{result['steps']:,} steps",
         f"{'per symbol':<16}{'nats':>8}{'bits':>8}  (standard error)",
     ]
-    for name in ("nll", "elbo", "reconstruction", "kl", "length"):
+    for name in ("nll", "elbo", "reconstruction", "kl", "length", "nll_no_length"):
         nats, bits = scores[f"{name}_nats"], scores[f"{name}_bits"]
         error = scores[f"{name}_bits_standard_error"]
         lines.append(f"{name:<16}{nats:>8.4f}{bits:>8.4f}  ({error:.4f})")

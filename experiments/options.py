@@ -15,6 +15,7 @@ from nlf_jax.errors import UserError
 
 FLOW_MODELS = ("af_scf", "af_af", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
 MODELS = ("lstm", *FLOW_MODELS)
+AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
 SIZES = ("tiny", "small", "paper")
 
 
@@ -59,6 +60,7 @@ OPTIONS = (
     Option("length_smoothing", False, "give lengths never seen a small probability"),
     Option("buckets", (64, 96, 128, 160, 192, 224), "padded lengths, besides max_length"),
     Option("batch_size", 15, "sequences in a training step"),
+    Option("accumulate", 1, "batches whose gradients are averaged for one update"),
     Option("num_epochs", 100, "passes over the training data"),
     Option("elbo_samples", 10, "latent samples in a training step"),
     Option("optimizer", "adam", "how gradients are used", choices=("adam", "sgd")),
@@ -85,11 +87,13 @@ class Recipe:
     size: tuple[str, ...] = SIZES
     model: tuple[str, ...] = MODELS
     experiment: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
 
-    def matches(self, experiment: str, model: str, size: str) -> bool:
+    def matches(self, experiment: str, model: str, size: str, dataset: str | None) -> bool:
         """Whether the recipe is for this run."""
         anywhere = not self.experiment or experiment in self.experiment
-        return anywhere and model in self.model and size in self.size
+        any_data = not self.dataset or dataset in self.dataset
+        return anywhere and any_data and model in self.model and size in self.size
 
 
 SMALL = {
@@ -113,6 +117,17 @@ TINY = {
 NO_KL = {"elbo_samples": 1, "kl_zero_epochs": 0.0, "kl_ramp_epochs": 0.0}
 # A step of the baseline takes a fifth to a third of the flow's time.
 SMALL_LSTM = NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 9}
+MUSIC = {
+    "emission": "bernoulli", "length_smoothing": True, "max_length": 6000, "batch_size": 5,
+    "buckets": (64, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4288),
+    "elbo_samples": 1, "patience": 2, "eval_batch_size": 5,
+}  # fmt: skip
+MUSIC_SMALL = {
+    "latent": 32, "num_epochs": 60, "grad_clip": 0.25, "schedule": "plateau",
+    "learning_rate": 1e-3, "kl_zero_epochs": 13.0, "kl_ramp_epochs": 9.0, "nll_samples": 30,
+}  # fmt: skip
+LONG_PIECES = {"batch_size": 1, "accumulate": 8, "nll_samples": 4, "eval_batch_size": 1}
+MUSIC_EXPERIMENTS = ("polyphonic", "bach", "midi")
 
 RECIPES = (
     Recipe({"flow_layers": 3, "dropout": 0.0}, model=("iaf_scf", "iaf_af")),
@@ -124,17 +139,26 @@ RECIPES = (
     Recipe(NO_KL, size=("small",), model=("lstm",), experiment=("text", "quickstart")),
     Recipe(TINY, size=("tiny",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
+    Recipe(MUSIC, experiment=MUSIC_EXPERIMENTS),
+    Recipe({"kl_zero_epochs": 21.0, "kl_ramp_epochs": 15.0}, ("paper",), MODELS, MUSIC_EXPERIMENTS),
+    Recipe(MUSIC_SMALL, size=("small",), experiment=MUSIC_EXPERIMENTS),
+    Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
+    Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
+    Recipe(NO_KL, model=("lstm",), experiment=MUSIC_EXPERIMENTS),
+    Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
+    Recipe({"max_length": 1024}, experiment=("midi",)),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 
-def get_config(experiment: str, model: str, size: str) -> ConfigDict:
+def get_config(experiment: str, model: str, size: str, dataset: str | None = None) -> ConfigDict:
     """The locked config of a run.
 
     Args:
       experiment: name of the experiment, for instance "ptb_char".
       model: one of `MODELS`.
       size: one of `SIZES`.
+      dataset: the one chosen, if the experiment has several.
 
     Raises:
       UserError: the model or the size is unknown.
@@ -143,7 +167,7 @@ def get_config(experiment: str, model: str, size: str) -> ConfigDict:
     require_choice("--size", size, SIZES)
     values = {option.name: option.default for option in OPTIONS} | {"model": model}
     for recipe in RECIPES:
-        if recipe.matches(experiment, model, size):
+        if recipe.matches(experiment, model, size, dataset):
             values |= recipe.values
     return ConfigDict(values).lock()
 
@@ -202,9 +226,9 @@ def from_json(values: dict[str, Any]) -> ConfigDict:
     return config
 
 
-def bucket_lengths(config: ConfigDict) -> tuple[int, ...]:
-    """Padded lengths of batches: the buckets below max_length, and max_length."""
-    return (*(b for b in config.buckets if b < config.max_length), config.max_length)
+def bucket_lengths(config: ConfigDict, longest: int) -> tuple[int, ...]:
+    """Padded lengths of batches: the buckets below the longest sequence, and its length."""
+    return (*(b for b in config.buckets if b < longest), longest)
 
 
 def require_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -42,21 +42,24 @@ class Scores(NamedTuple):
     def summary(self) -> dict[str, float]:
         """Per symbol: `<name>_nats` and `_bits`, with the standard error over sequences.
 
-        All are costs: the ELBO, the reconstruction and the length term change sign.
+        All are costs: the ELBO, the reconstruction and the length term change sign. All are
+        divided by T + 1, but for `nll_no_length`: -log p(x | T) divided by T.
         """
+        per_symbol, per_step = self.lengths + 1, self.lengths
         costs = {
-            "nll": self.nll,
-            "elbo": -self.elbo,
-            "reconstruction": -self.reconstruction,
-            "kl": self.kl,
-            "length": -self.length_log_prob,
+            "elbo": (-self.elbo, per_symbol),
+            "reconstruction": (-self.reconstruction, per_symbol),
+            "kl": (self.kl, per_symbol),
+            "length": (-self.length_log_prob, per_symbol),
         }
+        if self.nll is not None:
+            costs["nll"] = (self.nll, per_symbol)
+            costs["nll_no_length"] = (self.nll + self.length_log_prob, per_step)
         values: dict[str, float] = {}
-        for name, nats in costs.items():
-            if nats is not None:
-                mean, error = ratio_with_error(nats, self.lengths + 1)
-                values |= {f"{name}_nats": mean, f"{name}_bits": mean / math.log(2)}
-                values |= {f"{name}_bits_standard_error": error / math.log(2)}
+        for name, (nats, symbols) in costs.items():
+            mean, error = ratio_with_error(nats, symbols)
+            values |= {f"{name}_nats": mean, f"{name}_bits": mean / math.log(2)}
+            values |= {f"{name}_bits_standard_error": error / math.log(2)}
         return values
 
 

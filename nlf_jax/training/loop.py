@@ -95,8 +95,10 @@ class Trainer:
         self._batches = batching.train_batches(
             train, batch_size=batch_size, buckets=buckets, seed=config.seed
         )
-        self._optimizer = make_optimizer(config.optimizer, config.grad_clip)
-        self._train_step = make_train_step(config.optimizer, config.grad_clip, config.elbo_samples)
+        updates = {"optimizer": config.optimizer, "grad_clip": config.grad_clip}
+        updates |= {"accumulate": config.accumulate}
+        self._optimizer = make_optimizer(**updates)
+        self._train_step = make_train_step(num_samples=config.elbo_samples, **updates)
         self.host = HostState(schedules.Plateau(config.learning_rate))
         self.state = self._create_state()
         self.step = 0

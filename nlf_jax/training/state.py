@@ -58,13 +58,19 @@ class StepMetrics(NamedTuple):
     skipped_in_a_row: Int[Array, ""]
 
 
-def make_optimizer(optimizer: str, grad_clip: float) -> optax.GradientTransformation:
+def make_optimizer(
+    optimizer: str, grad_clip: float, accumulate: int = 1
+) -> optax.GradientTransformation:
     """Clipping by the global norm, then Adam ("adam") or plain SGD ("sgd").
 
-    The learning rate is not part of it: the step multiplies the direction by it.
+    The learning rate is not part of it: the step multiplies the direction by it. With `accumulate`
+    of n, each n-th step uses the mean of the last n gradients; the direction of the others is zero.
     """
     direction = optax.scale_by_adam() if optimizer == "adam" else optax.identity()
-    return optax.chain(optax.clip_by_global_norm(grad_clip), direction)
+    chain = optax.chain(optax.clip_by_global_norm(grad_clip), direction)
+    if accumulate == 1:
+        return chain
+    return optax.MultiSteps(chain, accumulate).gradient_transformation()
 
 
 def init_optimizer(optimizer: optax.GradientTransformation, network: Any) -> PyTree:
@@ -88,7 +94,7 @@ def create_state(
 
 @functools.cache
 def make_train_step(
-    optimizer: str, grad_clip: float, num_samples: int
+    optimizer: str, grad_clip: float, num_samples: int, accumulate: int = 1
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
 
@@ -97,7 +103,7 @@ def make_train_step(
     A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
     they were; only `step` and the counters move. For the arguments see `make_optimizer`.
     """
-    transformation = make_optimizer(optimizer, grad_clip)
+    transformation = make_optimizer(optimizer, grad_clip, accumulate)
 
     def train_step(state: TrainState, x, lengths, learning_rate, kl_weight):
         key = jax.random.fold_in(state.key, state.step)

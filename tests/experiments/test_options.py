@@ -116,4 +116,4 @@ def test_damaged_json_is_refused(change):
 
 
 def test_buckets_end_at_max_length():
-    assert options.bucket_lengths(config(buckets="4,8,20", max_length="16")) == (4, 8, 16)
+    assert options.bucket_lengths(config(buckets="4,8,20"), 16) == (4, 8, 16)

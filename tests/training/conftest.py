@@ -41,7 +41,7 @@ def make_config():
 def make_trainer(corpus):
     def make(config, workdir, data=corpus):
         workdir.mkdir(exist_ok=True)
-        return Trainer(config, options.bucket_lengths(config), data, workdir)
+        return Trainer(config, options.bucket_lengths(config, data.max_length), data, workdir)
 
     return make
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,3 +104,22 @@ def test_compiles_once_per_shape(model):
         state, _ = step(train_step, state)
     state, _ = train_step(state, X[:, :3], np.minimum(LENGTHS, 3), np.float32(1), np.float32(1))
     assert train_step._cache_size() == 2
+
+
+def test_accumulated_gradients_make_one_update(model):
+    optimizer = make_optimizer("sgd", 0.1, accumulate=2)
+    state = create_state(model, optimizer, jax.random.key(7))
+    start_at = to_arrays(jax.tree.map(jnp.copy, model.network))
+    gradient = jax.tree.map(lambda p: jnp.ones_like(p), model.network)
+    none, opt_state = optimizer.update(jax.tree.map(jnp.zeros_like, gradient), state.opt_state)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(none))
+    mean, _ = optimizer.update(gradient, opt_state)
+    expected = jax.tree.map(lambda g: g * 0.1 / optax.tree.norm(gradient), gradient)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), mean, expected)
+    train_step = make_train_step("sgd", 0.1, num_samples=1, accumulate=2)
+    state = jax.tree.map(jnp.copy, state)
+    once, _ = step(train_step, state)
+    for name, value in to_arrays(once.model.network).items():
+        np.testing.assert_array_equal(value, start_at[name])
+    twice, _ = step(train_step, once)
+    assert any((v != start_at[n]).any() for n, v in to_arrays(twice.model.network).items())
