@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample test lint experiment
+.PHONY: help train eval sample test lint tpu-check experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -45,6 +45,12 @@ lint: .venv/.dev ## check style and types only
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m ty check --python .venv
+
+tpu-check: .venv/.runtime ## lower every program for TPU and CUDA and inspect it
+	@exec $(VENV_PYTHON) -m experiments.tpu_check $(ARGS)
+
+bench: .venv/.music ## speed beside the authors' code: a table, and results/bench.json
+	@exec $(VENV_PYTHON) -m experiments.bench $(ARGS)
 
 experiment:
 	@case ' $(EXPERIMENTS) ' in *" $$EXP "*) ;; \

@@ -1,0 +1,160 @@
+"""Lowers every program of every model for TPU and CUDA, on any machine, and inspects the result.
+
+    python -m experiments.tpu_check [--size=paper] [--models=lstm,af_scf]
+
+`jax.export` makes the StableHLO module that the accelerator's compiler is given, without having
+one. The check reads its text: no float64, nothing that calls back to the host or a library of one
+platform, static shapes, and HIGHEST precision on every float32 product. It prints a table; the
+exit code is 1 if a module has a problem.
+"""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from experiments import options
+from nlf_jax.models import ModelConfig, SequenceModel, create_network
+from nlf_jax.objectives import importance_weighted_nll
+from nlf_jax.sampling import sample
+from nlf_jax.training.checkpoints import model_config
+from nlf_jax.training.loop import NUM_PIANO_SYMBOLS
+from nlf_jax.training.reading import first_line
+from nlf_jax.training.state import create_state, make_optimizer, make_train_step
+
+PLATFORMS = ("tpu", "cuda")
+NUM_ROWS, NUM_LETTERS, GRAD_CLIP = 4, 51, 1.0
+_PRODUCT = re.compile(r"stablehlo\.(?:dot_general|dot|convolution)\b.*")
+_FORBIDDEN = {
+    "float64": re.compile(r"[<x ]f64\b"),
+    "host transfer": re.compile(r"stablehlo\.(?:send|recv|infeed|outfeed)\b"),
+    "custom call": re.compile(r"stablehlo\.custom_call @([\w.$-]+)"),
+    "dynamic shape": re.compile(r"tensor<[^>]*\?[^>]*>"),
+}
+
+
+class Program(NamedTuple):
+    """A jitted function and the shapes that it is lowered for."""
+
+    name: str
+    function: Any
+    arguments: tuple[Any, ...]
+
+
+class Report(NamedTuple):
+    """What was found in a module.
+
+    Attributes:
+      products: number of matrix products.
+      loops: number of while loops.
+      size: characters of its text.
+      problems: what is wrong, in words; empty if nothing is.
+    """
+
+    products: int
+    loops: int
+    size: int
+    problems: list[str]
+
+
+def inspect(module: str) -> Report:
+    """Inspects the text of a StableHLO module."""
+    products = _PRODUCT.findall(module)
+    problems = []
+    for name, pattern in _FORBIDDEN.items():
+        found = pattern.findall(module)
+        if found:
+            problems.append(f"{len(found)} x {name}, for instance {found[0].strip()}")
+    imprecise = [line for line in products if "f32" in line and "[HIGHEST, HIGHEST]" not in line]
+    if imprecise:
+        problems.append(f"{len(imprecise)} x product without HIGHEST, for instance {imprecise[0]}")
+    return Report(len(products), module.count("stablehlo.while"), len(module), problems)
+
+
+def lower(program: Program, platform: str) -> str:
+    """The text of a program's StableHLO module for a platform that need not be there.
+
+    Raises:
+      ValueError: it cannot be lowered, for instance because it calls back to the host.
+    """
+    exported = jax.export.export(program.function, platforms=[platform])(*program.arguments)
+    return exported.mlir_module()
+
+
+def check(program: Program, platform: str) -> Report:
+    """Lowers and inspects; a program that cannot be lowered has that as its problem."""
+    try:
+        return inspect(lower(program, platform))
+    except (ValueError, NotImplementedError) as error:
+        return Report(0, 0, 0, [f"cannot be lowered: {first_line(error)}"])
+
+
+def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
+    """The training step, the score and the sampler of a model, for abstract arguments."""
+    text = config.emission == "categorical"
+    num_symbols = NUM_LETTERS if text else NUM_PIANO_SYMBOLS
+    state = jax.eval_shape(partial(_make_state, config, num_symbols, max_length))
+    x = (
+        jax.ShapeDtypeStruct((NUM_ROWS, max_length), jnp.int32)
+        if text
+        else jax.ShapeDtypeStruct((NUM_ROWS, max_length, num_symbols), jnp.bool_)
+    )
+    lengths = jax.ShapeDtypeStruct((NUM_ROWS,), jnp.int32)
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    step = make_train_step("adam", GRAD_CLIP, num_samples=2)
+    yield Program("train step", step, (state, x, lengths, number, number))
+    nll = jax.jit(partial(importance_weighted_nll, num_samples=2))
+    yield Program("nll", nll, (state.model, x, lengths, state.key))
+    yield Program("sample", jax.jit(partial(sample, num_samples=2)), (state.model, state.key))
+
+
+def main() -> int:
+    """Checks what the command line asks for; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=options.SIZES, default="tiny")
+    parser.add_argument("--models", default=",".join(options.MODELS), help="with commas between")
+    arguments = parser.parse_args()
+    print(f"{'model':<12}{'emission':<13}{'program':<11}{'for':<6}{'products':>8}", end="")
+    print(f"{'loops':>7}{'KB':>7}{'seconds':>9}  problems", flush=True)
+    failed = 0
+    for model in arguments.models.split(","):
+        # The likelihood is the same code in every flow model: one of them with bits is enough.
+        for emission in ("categorical", "bernoulli") if model == "af_scf" else ("categorical",):
+            failed += _check(model, emission, arguments.size)
+    print(f"{failed} modules with problems" if failed else "no problems")
+    return int(failed > 0)
+
+
+def _check(model: str, emission: str, size: str) -> int:
+    """Prints the rows of a model; gives the number of its modules with problems."""
+    config = options.get_config("ptb_char", model, size)
+    config.emission = emission
+    failed = 0
+    for program in programs(model_config(config.to_dict()), config.max_length):
+        for platform in PLATFORMS:
+            start = time.monotonic()
+            report = check(program, platform)
+            failed += bool(report.problems)
+            print(
+                f"{model:<12}{emission:<13}{program.name:<11}{platform:<6}{report.products:>8}"
+                f"{report.loops:>7}{report.size // 1000:>7}{time.monotonic() - start:>9.1f}  "
+                f"{'; '.join(report.problems) or 'none'}",
+                flush=True,
+            )
+    return failed
+
+
+def _make_state(config: ModelConfig, num_symbols: int, max_length: int):
+    sizes = {"num_symbols": num_symbols, "max_length": max_length, "key": jax.random.key(0)}
+    model = SequenceModel(create_network(config, **sizes), jnp.zeros(max_length + 1))
+    return create_state(model, make_optimizer("adam", GRAD_CLIP), jax.random.key(0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

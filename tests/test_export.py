@@ -1,0 +1,83 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.tpu_check import Program, check, inspect, lower, programs
+from nlf_jax.models import ModelConfig
+
+MATRIX = jax.ShapeDtypeStruct((2, 2), jnp.float32)
+
+
+def module_of(function, *arguments, platform="tpu"):
+    return lower(Program("", jax.jit(function), arguments or (MATRIX,)), platform)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "platform"),
+    [
+        ("lstm", "train step", "cuda"),
+        ("af_scf", "nll", "tpu"),
+        ("iaf_af", "sample", "tpu"),
+    ],
+)
+def test_modules_are_fit_for_an_accelerator(model, name, platform):
+    small = {"embedding": 3, "hidden": 3, "latent": 2, "lstm_layers": 1, "dropout": 0.1}
+    config = ModelConfig(model, flow_layers=1, flow_hidden=4, **small)
+    program = next(each for each in programs(config, max_length=4) if each.name == name)
+    report = check(program, platform)
+    assert report.products > 5
+    assert not report.problems
+
+
+def test_products_with_precision_pass():
+    product = lambda x: jnp.matmul(x, x, precision="highest")  # noqa: E731
+    report = inspect(module_of(product))
+    assert (report.products, report.problems) == (1, [])
+
+
+@pytest.mark.parametrize("precision", [None, "default", "high"])
+def test_product_without_full_precision_is_found(precision):
+    product = lambda x: jnp.matmul(x, x, precision=precision) + x  # noqa: E731
+    (problem,) = inspect(module_of(product)).problems
+    assert problem.startswith("1 x product without HIGHEST")
+
+
+def test_float64_is_found():
+    with jax.enable_x64(True):
+        module = module_of(lambda x: x.astype(jnp.float64).sum())
+    assert any("float64" in problem for problem in inspect(module).problems)
+
+
+def call_the_host(x):
+    jax.debug.callback(lambda value: None, x)
+    return x
+
+
+def test_host_callback_is_found():
+    # `jax.export` refuses what calls back; this is the module before it does.
+    problems = inspect(jax.jit(call_the_host).lower(MATRIX).as_text()).problems
+    assert any("custom call" in problem for problem in problems)
+
+
+def test_what_cannot_be_lowered_is_a_problem():
+    report = check(Program("", jax.jit(call_the_host), (MATRIX,)), "tpu")
+    assert report.problems[0].startswith("cannot be lowered: ")
+
+
+def test_host_transfer_is_found():
+    text = "%1 = stablehlo.send %0 : (tensor<f32>) -> !stablehlo.token"
+    assert inspect(text).problems == ["1 x host transfer, for instance stablehlo.send"]
+
+
+def test_call_of_a_cpu_library_is_found():
+    module = module_of(jnp.linalg.eigh, platform="cpu")
+    assert any("custom call" in problem for problem in inspect(module).problems)
+
+
+def test_dynamic_shape_is_found():
+    (rows,) = jax.export.symbolic_shape("rows")
+    argument = jax.ShapeDtypeStruct((rows, 2), np.float32)
+    assert any(
+        "dynamic shape" in problem for problem in inspect(module_of(jnp.sin, argument)).problems
+    )
