@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample test lint tpu-check experiment
+.PHONY: help train eval sample test lint flows tpu-check bench experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -45,6 +45,9 @@ lint: .venv/.dev ## check style and types only
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m ty check --python .venv
+
+flows: .venv/.runtime ## table of the flows: parameters, times, round-trip error
+	@exec $(VENV_PYTHON) -m experiments.flows_table $(ARGS)
 
 tpu-check: .venv/.runtime ## lower every program for TPU and CUDA and inspect it
 	@exec $(VENV_PYTHON) -m experiments.tpu_check $(ARGS)
