@@ -2,11 +2,9 @@
 
     python -m experiments.stability --data=jsb_chorales --steps=2000
 
-Appends a JSON line for each run to --output and leaves out runs that are in it already, so that a
-stopped command goes on where it was. Size small; for the shorter runs of several seeds
-
-    python -m experiments.stability --data=jsb_chorales --steps=400 --seeds=0,1,2,3,4 \\
-        --config.kl_zero_epochs=2 --config.kl_ramp_epochs=4
+Size small; options as in training. Appends a JSON line for each run to --output and leaves out runs
+that are in it already, so that a stopped command goes on where it was. The shorter runs of several
+seeds have --steps=400 --seeds=0,1,2,3,4 --config.kl_zero_epochs=2 --config.kl_ramp_epochs=4.
 """
 
 import argparse
@@ -22,7 +20,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments import bach, launch, options, polyphonic, ptb_char, quickstart
+from experiments import launch, options, polyphonic, ptb_char
 from experiments.flags import parse, training_config
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError

@@ -1,0 +1,104 @@
+"""A table of the flow priors: parameters, times of the two directions, round-trip error.
+
+    python -m experiments.flows_table
+
+Size small, one batch of sequences of --steps steps, parameters moved by normal noise of 0.05. A time is a median over repeats; the times of
+all rows are taken in turn, so that they compare. The round trip is noise -> latent -> noise; its
+error is the largest one, beside noise that goes up to about 5.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from experiments import options
+from nlf_jax.bijectors.base import Bijector
+from nlf_jax.bijectors.recurrent import SequenceContext
+from nlf_jax.models.priors import create_prior
+from nlf_jax.training.checkpoints import model_config
+
+SPREAD = 0.05
+
+
+def make_flow(model: str, transform: str, max_length: int) -> tuple[Bijector, int]:
+    """A prior at size small, away from its start as the identity, and its latent dimensions."""
+    config = options.get_config("ptb_char", model, "small").to_dict() | {"transform": transform}
+    flow = create_prior(model_config(config), max_length, nnx.Rngs(0))
+    leaves, structure = jax.tree.flatten(flow)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [p + SPREAD * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, moved), config["latent"]
+
+
+@jax.jit
+def sample(flow: Bijector, noise: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Noise [B, T, D] to latent, with the log-determinants [B, T]."""
+    context = SequenceContext(jnp.int32(noise.shape[1]))
+    return jax.vmap(flow.forward_and_log_det, (0, None))(noise, context)
+
+
+@jax.jit
+def density(flow: Bijector, latent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Latent [B, T, D] to noise, with the log-determinants [B, T]."""
+    context = SequenceContext(jnp.int32(latent.shape[1]))
+    return jax.vmap(flow.inverse_and_log_det, (0, None))(latent, context)
+
+
+def seconds(function: Callable, *arguments: Any) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - start
+
+
+def make_row(model: str, transform: str, batch: int, steps: int) -> dict[str, Any]:
+    """A flow with its noise and latent, compiled, and what does not depend on time."""
+    flow, size = make_flow(model, transform, steps)
+    noise = jax.random.normal(jax.random.key(0), (batch, steps, size))
+    latent, _ = sample(flow, noise)
+    back, _ = density(flow, latent)
+    error = float(jnp.abs(back - noise).max())
+    row = {"flow": flow, "noise": noise, "latent": latent, "error": error}
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(flow))
+    return row | {"name": f"{model} {transform}", "parameters": parameters}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=7)
+    args = parser.parse_args(argv)
+    rows = [
+        make_row(model, transform, args.batch, args.steps)
+        for model in options.FLOW_MODELS
+        for transform in ("nlsq", "affine")
+    ]
+    times = [
+        [
+            (seconds(density, r["flow"], r["latent"]), seconds(sample, r["flow"], r["noise"]))
+            for r in rows
+        ]
+        for _ in range(args.repeats)
+    ]
+    medians = 1000 * np.median(times, axis=0)
+    print(f"{args.batch} sequences of {args.steps} steps; median of {args.repeats}")
+    print(f"{'flow':<20}{'parameters':>12}{'density ms':>12}{'sample ms':>12}{'round trip':>12}")
+    for row, (density_ms, sample_ms) in zip(rows, medians, strict=True):
+        numbers = (
+            f"{row['parameters']:>12,}{density_ms:>12.1f}{sample_ms:>12.1f}{row['error']:>12.1e}"
+        )
+        print(f"{row['name']:<20}{numbers}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
