@@ -2,9 +2,9 @@
 
     python -m experiments.flows_table
 
-Size small, one batch of sequences of --steps steps, parameters moved by normal noise of 0.05. A time is a median over repeats; the times of
-all rows are taken in turn, so that they compare. The round trip is noise -> latent -> noise; its
-error is the largest one, beside noise that goes up to about 5.
+Size small, parameters moved by normal noise of 0.05, one batch of --steps steps a row. A time
+is a median over repeats; the times of all rows are taken in turn, so that they compare. The round
+trip is noise -> latent -> noise; its error is the largest one, beside noise that goes up to 5.
 """
 
 import argparse
