@@ -55,6 +55,7 @@ def define(extra: dict[str, str]) -> flags.FlagValues:
     for name, help_text in extra.items():
         text(name, None, help_text)
     text("split", "test", "eval: train, valid or test.")
+    number("mesh", None, "Devices that share each batch [all of them].")
     number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
     number("num_samples", 5, "sample: how many.")
     number("length", None, "sample: steps of every sample [drawn from the length prior].")
@@ -122,7 +123,7 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
     """What `--help` prints: use, flags, and the options with their values for this run."""
     config = training_config(name, line)
     defined = define(extra)
-    shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
+    shown = ["mode", "model", "size", "workdir", "data_dir", "mesh", *extra]
     shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]
     flag_lines = [
         _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
@@ -186,7 +187,7 @@ def _check(values: dict[str, Any]) -> None:
     options.require_choice("--model", values["model"], options.MODELS)
     options.require_choice("--size", values["size"], options.SIZES)
     options.require_choice("--split", values["split"], SPLITS)
-    for name in ("max_sequences", "num_samples", "length"):
+    for name in ("mesh", "max_sequences", "num_samples", "length"):
         if values[name] is not None and values[name] < 1:
             raise UserError(f"--{name} must be at least 1, got {values[name]}.")
     if not 0.0 < values["temperature"] < float("inf"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 from absl import logging as absl_logging
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import options
@@ -20,10 +21,10 @@ from experiments.flags import CommandLine, help_text, parse, scoring_config, tra
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
-from nlf_jax.sampling import sample
 from nlf_jax.training import checkpoints, evaluate, workdir
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer, num_symbols
+from nlf_jax.training.mesh import make_mesh, sample_on
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -69,6 +70,11 @@ class Run:
         variant = [] if self.experiment.variant is None else [self.experiment.variant(values)]
         name = "-".join([*variant, values["model"], values["size"]])
         return Path("runs", self.experiment.name, name)
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices to use."""
+        return make_mesh(self.line.values["mesh"])
 
     def load_corpus(self, config: ConfigDict) -> Corpus:
         """The experiment's data."""
@@ -141,9 +147,8 @@ def train(run: Run) -> None:
     with StopSignal() as stop, workdir.lock(run.workdir):
         description = describe(run.experiment.name, config, corpus, run.frames_per_quarter)
         workdir.claim(run.workdir, description, _json_of(corpus))
-        trainer = Trainer(
-            config, options.bucket_lengths(config, corpus.max_length), corpus, run.workdir
-        )
+        buckets = options.bucket_lengths(config, corpus.max_length)
+        trainer = Trainer(config, buckets, corpus, run.workdir, run.mesh)
         _announce(run, config, corpus, trainer)
         if not trainer.run(lambda: bool(stop)):
             print(f"{stop.name}: saved after step {trainer.step}. Go on with the same command.")
@@ -174,7 +179,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     _require_same_data(run.workdir, description, corpus)
     split = values["split"]
     rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
-    scores = _score(model, rows, config, corpus.max_length)
+    scores = _score(model, rows, config, corpus.max_length, run.mesh)
     result = {
         "experiment": run.experiment.name,
         "model": config.model,
@@ -206,7 +211,8 @@ def draw_samples(run: Run) -> None:
     values = run.line.values
     config = scoring_config(workdir.read_description(run.workdir)["config"], run.line)
     model = checkpoints.load(run.workdir)
-    samples = sample(
+    samples = sample_on(
+        run.mesh,
         model,
         _key(config, _SAMPLE_STREAM),
         num_samples=values["num_samples"],
@@ -248,7 +254,7 @@ def _announce(run: Run, config: ConfigDict, corpus: Corpus, trainer: Trainer) ->
 
 
 def _score(
-    model: SequenceModel, rows: Sequence[Any], config: ConfigDict, longest: int
+    model: SequenceModel, rows: Sequence[Any], config: ConfigDict, longest: int, mesh: Mesh
 ) -> evaluate.Scores:
     return evaluate.score(
         model,
@@ -258,6 +264,7 @@ def _score(
         buckets=options.bucket_lengths(config, longest),
         elbo_samples=_num_samples(config, config.elbo_samples),
         nll_samples=_num_samples(config, config.nll_samples),
+        mesh=mesh,
     )
 
 

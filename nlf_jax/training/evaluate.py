@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from nlf_jax import objectives
 from nlf_jax.data import batching
 from nlf_jax.models import SequenceModel
+from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
 
 CONVENTION = "sum of nats over the split / sum of (T + 1), log p(T) included; bits = nats / ln 2"
 
@@ -73,6 +75,7 @@ def score(
     elbo_samples: int = 1,
     nll_samples: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
+    mesh: Mesh | None = None,
 ) -> Scores:
     """Scores sequences in one pass.
 
@@ -85,6 +88,7 @@ def score(
       elbo_samples: latent samples of the ELBO.
       nll_samples: importance samples; 0 leaves the NLL out.
       should_stop: asked before every batch.
+      mesh: devices that share each batch; None for all.
 
     Returns:
       The scores in the order of the buckets.
@@ -92,14 +96,16 @@ def score(
     Raises:
       Interrupted: `should_stop` said so.
     """
-    collected = []
+    collected, mesh = [], mesh or make_mesh()
+    model = replicate(model, mesh)
     batches = batching.eval_batches(sequences, batch_size=batch_size, buckets=buckets)
     for number, batch in enumerate(batches):
         if should_stop():
             raise Interrupted
         batch_key = jax.random.fold_in(key, number)
-        scores = _score_batch(model, batch.x, batch.lengths, batch_key, elbo_samples, nll_samples)
-        collected.append((batch.lengths, jax.device_get(scores)))
+        x, lengths = shard_rows(batch.x, batch.lengths, mesh)
+        scores = _score_batch(model, x, lengths, batch_key, elbo_samples, nll_samples)
+        collected.append(jax.device_get((lengths, scores)))
     return _join(collected)
 
 

@@ -4,15 +4,13 @@ A run is a function of its config and data alone: killed anywhere and started ag
 from its newest checkpoint and ends with the same parameters.
 """
 
-import dataclasses
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from nlf_jax.data import batching, lengths
@@ -21,6 +19,8 @@ from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
 from nlf_jax.training.checkpoints import CheckpointStore, model_config
+from nlf_jax.training.host_state import HostState
+from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
 from nlf_jax.training.metrics import (
     Display,
     FetchedStep,
@@ -42,36 +42,6 @@ NUM_PIANO_SYMBOLS = 89
 _PARAMETER_STREAM, _STEP_STREAM, _VALIDATION_STREAM = range(3)
 
 
-@dataclasses.dataclass
-class HostState:
-    """What the host must remember between parts of a run; in the checkpoint as JSON.
-
-    Attributes:
-      plateau: of the learning-rate rule, with the best validation loss.
-      epochs: epochs trained and validated.
-      best_step: step of the best checkpoint by validation.
-      seconds: of training so far, over all parts of the run.
-    """
-
-    plateau: schedules.Plateau
-    epochs: int = 0
-    best_step: int | None = None
-    seconds: float = 0.0
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "HostState":
-        """The inverse of `to_json`."""
-        rate, best, bad = value["plateau"]
-        plateau = schedules.Plateau(rate, math.inf if best is None else best, bad)
-        return cls(plateau, value["epochs"], value["best_step"], value["seconds"])
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object (which has no infinity)."""
-        rate, best, bad = self.plateau
-        best = None if best == math.inf else best
-        return dataclasses.asdict(self) | {"plateau": [rate, best, bad]}
-
-
 class Trainer:
     """A training run in a workdir that the caller has locked and claimed.
 
@@ -80,12 +50,20 @@ class Trainer:
       buckets: padded lengths of batches.
       corpus: its "train" and "valid" splits are used.
       workdir: where checkpoints and metrics go; a run found there is gone on with.
+      mesh: devices that share each batch; None for all.
 
     Raises:
       UserError: as `CheckpointStore`, or the data don't fit the config.
     """
 
-    def __init__(self, config: ConfigDict, buckets: tuple[int, ...], corpus: Corpus, workdir: Path):
+    def __init__(
+        self,
+        config: ConfigDict,
+        buckets: tuple[int, ...],
+        corpus: Corpus,
+        workdir: Path,
+        mesh: Mesh | None = None,
+    ):
         self._config, self._corpus, self._buckets = config, corpus, buckets
         train, batch_size = corpus.splits["train"], config.batch_size
         self._steps_per_epoch = batching.steps_per_epoch(
@@ -98,9 +76,12 @@ class Trainer:
         updates = {"optimizer": config.optimizer, "grad_clip": config.grad_clip}
         updates |= {"accumulate": config.accumulate}
         self._optimizer = make_optimizer(**updates)
-        self._train_step = make_train_step(num_samples=config.elbo_samples, **updates)
+        self._mesh = mesh or make_mesh()
+        self._train_step = make_train_step(
+            num_samples=config.elbo_samples, mesh=self._mesh, **updates
+        )
         self.host = HostState(schedules.Plateau(config.learning_rate))
-        self.state = self._create_state()
+        self.state = replicate(self._create_state(), self._mesh)
         self.step = 0
         self._store = CheckpointStore(workdir)
         self._resume()
@@ -150,8 +131,9 @@ class Trainer:
         epoch = self.step / self._steps_per_epoch
         weight = schedules.kl_weight(epoch, **self._ramp())
         rate = self._learning_rate()
+        x, row_lengths = shard_rows(batch.x, batch.lengths, self._mesh)
         self.state, metrics = self._train_step(
-            self.state, batch.x, batch.lengths, np.float32(rate), np.float32(weight)
+            self.state, x, row_lengths, np.float32(rate), np.float32(weight)
         )
         self.step += 1
         info = StepInfo(self.step, batch.index, int(epoch), weight, rate)
@@ -175,6 +157,7 @@ class Trainer:
                 buckets=self._buckets,
                 elbo_samples=self._config.elbo_samples,
                 should_stop=should_stop,
+                mesh=self._mesh,
             )
         except evaluate.Interrupted:
             return
@@ -210,7 +193,7 @@ class Trainer:
             self._store.write_best(self.step, loss)
         if after.learning_rate < before.learning_rate and self._config.schedule == "plateau":
             fresh = init_optimizer(self._optimizer, self.state.model.network)
-            self.state = self.state.replace(opt_state=fresh)
+            self.state = self.state.replace(opt_state=replicate(fresh, self._mesh))
 
     def _report(self, steps: list[FetchedStep]) -> None:
         """Writes and shows a window's metrics; stops the run if too many steps were skipped."""
@@ -245,7 +228,7 @@ class Trainer:
         restored = self._store.restore_newest(self.state)
         if restored is None:
             return
-        self.step, self.state = restored.step, restored.state
+        self.step, self.state = restored.step, replicate(restored.state, self._mesh)
         self.host = HostState.from_json(restored.meta["host"])
         self._batches.set_state(restored.meta["data"])
         if self.host.best_step is None:

@@ -8,10 +8,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from nlf_jax import objectives
 from nlf_jax.models.sequence_model import SequenceModel
+from nlf_jax.training.mesh import replicated
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -94,7 +96,11 @@ def create_state(
 
 @functools.cache
 def make_train_step(
-    optimizer: str, grad_clip: float, num_samples: int, accumulate: int = 1
+    optimizer: str,
+    grad_clip: float,
+    num_samples: int,
+    accumulate: int = 1,
+    mesh: Mesh | None = None,
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
 
@@ -102,6 +108,7 @@ def make_train_step(
     and once for all runs of a process with the same settings.
     A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
     they were; only `step` and the counters move. For the arguments see `make_optimizer`.
+    With a mesh, x and lengths may be split over it, and what is returned is on all its devices.
     """
     transformation = make_optimizer(optimizer, grad_clip, accumulate)
 
@@ -121,7 +128,8 @@ def make_train_step(
         new_state = _advance(state, updated, finite)
         return new_state, _metrics(loss, elbo, lengths, grad_norm, new_state, ~finite)
 
-    return jax.jit(train_step, donate_argnums=0)
+    shardings = None if mesh is None else replicated(mesh)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=shardings)
 
 
 def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[PyTree, PyTree]:

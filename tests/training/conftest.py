@@ -10,6 +10,7 @@ from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.vocabulary import Vocabulary
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.loop import Trainer
+from nlf_jax.training.mesh import make_mesh
 
 OVERRIDES = {"max_length": 9, "buckets": (), "batch_size": 8, "num_epochs": 3, "log_every": 2}
 FAST = {"checkpoint_every": 4, "eval_batch_size": 8, "embedding": 4, "hidden": 4, "latent": 2}
@@ -26,7 +27,7 @@ def corpus() -> Corpus:
     return Corpus.create("letters", splits, vocabulary=vocabulary, max_length=9)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     def make(model="lstm", **changes):
         config = options.get_config("ptb_char", model, "tiny")
@@ -37,11 +38,17 @@ def make_config():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_trainer(corpus):
-    def make(config, workdir, data=corpus):
+    def make(config, workdir, data=corpus, num_devices=None):
         workdir.mkdir(exist_ok=True)
-        return Trainer(config, options.bucket_lengths(config, data.max_length), data, workdir)
+        return Trainer(
+            config,
+            options.bucket_lengths(config, data.max_length),
+            data,
+            workdir,
+            make_mesh(num_devices),
+        )
 
     return make
 
