@@ -5,6 +5,7 @@ and ``importance_weighted_nll``. All of them are pure functions of (model, array
 """
 
 from nlf_jax.errors import UserError
+from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.models import LatentFlow, LSTMLanguageModel, ModelConfig, SequenceModel, create_network
 from nlf_jax.objectives import Elbo, elbo, importance_weighted_nll
 from nlf_jax.sampling import Samples, sample
@@ -19,9 +20,12 @@ __all__ = [
     "Samples",
     "SequenceModel",
     "UserError",
+    "continue_from",
     "create_network",
     "elbo",
     "importance_weighted_nll",
+    "interpolate",
     "load",
+    "reconstruct",
     "sample",
 ]

@@ -46,13 +46,7 @@ def sample(
     Raises:
         UserError: num_samples, length or temperature is out of range.
     """
-    longest = model.length_log_prob.shape[0] - 1
-    if num_samples < 1:
-        raise UserError(f"num_samples is {num_samples}: ask for at least one")
-    if length is not None and not 1 <= length <= longest:
-        raise UserError(f"length is {length}: this model makes sequences of 1 to {longest} steps")
-    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
-        raise UserError(f"temperature is {temperature}: choose a number above 0")
+    check_arguments(model, num_samples, length, temperature)
     return _sample(model, key, num_samples, length, jnp.float32(temperature), greedy)
 
 
@@ -70,6 +64,24 @@ def _sample(model, key, num_samples, length, temperature, greedy) -> Samples:
         n, num_steps, key, temperature, greedy
     )
     symbols = jax.vmap(generate)(lengths, jax.random.split(symbol_key, num_samples))
-    mask = jnp.arange(num_steps) < lengths[:, None]
+    return padded(symbols, lengths)
+
+
+def check_arguments(
+    model: SequenceModel, num_samples: int, length: int | None, temperature: float | Array
+) -> None:
+    """Raises a UserError that names the argument, unless each is in its range."""
+    longest = model.length_log_prob.shape[0] - 1
+    if num_samples < 1:
+        raise UserError(f"num_samples is {num_samples}: ask for at least one")
+    if length is not None and not 1 <= length <= longest:
+        raise UserError(f"length is {length}: this model makes sequences of 1 to {longest} steps")
+    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
+        raise UserError(f"temperature is {temperature}: choose a number above 0")
+
+
+def padded(symbols: Array, lengths: Int[Array, "N"]) -> Samples:
+    """Samples of symbols that mean nothing past a row's length; they become zero there."""
+    mask = jnp.arange(symbols.shape[1]) < lengths[:, None]
     mask = mask.reshape(mask.shape + (1,) * (symbols.ndim - 2))
     return Samples(jnp.where(mask, symbols, jnp.zeros((), symbols.dtype)), lengths)

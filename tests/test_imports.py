@@ -17,9 +17,14 @@ ALLOWED = {
     "nlf_jax.objectives": {"nlf_jax.models", "nlf_jax.bijectors", "nlf_jax.nn"},
 }
 ALLOWED["nlf_jax.sampling"] = ALLOWED["nlf_jax.objectives"] | {"nlf_jax.objectives"}
+ALLOWED["nlf_jax.latents"] = ALLOWED["nlf_jax.sampling"] | {"nlf_jax.sampling"}
 ALLOWED["nlf_jax.media"] = ALLOWED["nlf_jax.sampling"] | {"nlf_jax.sampling", "nlf_jax.data"}
 ALLOWED["nlf_jax.training"] = ALLOWED["nlf_jax.media"]
-ALLOWED["nlf_jax"] = ALLOWED["nlf_jax.training"] | {"nlf_jax.training", "nlf_jax.media"}
+ALLOWED["nlf_jax"] = ALLOWED["nlf_jax.training"] | {
+    "nlf_jax.training",
+    "nlf_jax.media",
+    "nlf_jax.latents",
+}
 ALLOWED["experiments"] = ALLOWED["nlf_jax"] | {"nlf_jax"}
 
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}

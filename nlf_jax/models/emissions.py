@@ -71,6 +71,17 @@ class Bernoulli:
 EMISSIONS = {"categorical": Categorical, "bernoulli": Bernoulli}
 
 
+def choose(
+    emission: type[Categorical] | type[Bernoulli],
+    scores: Float[Array, "... V"],
+    key: PRNGKeyArray,
+    temperature: Float[Array, ""],
+    greedy: bool,
+) -> Array:
+    """The most probable symbols if ``greedy``, else drawn ones."""
+    return emission.mode(scores) if greedy else emission.sample(scores, key, temperature)
+
+
 class OutputLayer(nnx.Module):
     """Features to scores: two linear maps, the second one tied to the embedding if asked for."""
 

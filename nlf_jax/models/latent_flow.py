@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.models.emissions import EMISSIONS, OutputLayer
+from nlf_jax.models.emissions import EMISSIONS, OutputLayer, choose
 from nlf_jax.models.priors import create_prior
 from nlf_jax.nn.linear import Linear, uniform
 from nlf_jax.nn.lstm import BiLSTM
@@ -57,8 +57,11 @@ class Posterior(nnx.Module):
         self.encoder = BiLSTM(*sizes, rngs=rngs)
         self.out = Linear(2 * config.hidden, 2 * config.latent, rngs=rngs)
 
-    def __call__(self, embedded: Float[Array, "T E"], length: Int[Array, ""]) -> Gaussian:
-        mask = step_mask(length, embedded.shape[0])
+    def __call__(
+        self, embedded: Float[Array, "T E"], length: Int[Array, ""], known: Int[Array, ""]
+    ) -> Gaussian:
+        """``known``: the steps after so many are not read, and their Gaussians mean nothing."""
+        mask = step_mask(known, embedded.shape[0])
         h = jnp.concatenate(self.encoder(embedded, length, mask), axis=-1)
         out = self.out(h).reshape(h.shape[0], -1, 2)
         return Gaussian(out[..., 0], out[..., 1])
@@ -101,10 +104,13 @@ class LatentFlow(nnx.Module):
         """The family of p(x_t | z)."""
         return EMISSIONS[self.config.emission]
 
-    def encode(self, x: Array, length: Int[Array, ""]) -> Gaussian:
-        """q(z | x)."""
-        x = self.emission.hide(x, step_mask(length, x.shape[0]))
-        return self.posterior(self.emission.embed(self.embedding[...], x), length)
+    def encode(
+        self, x: Array, length: Int[Array, ""], known: Int[Array, ""] | None = None
+    ) -> Gaussian:
+        """q(z | x); if only the first ``known`` symbols are, the same read from those alone."""
+        known = length if known is None else known
+        x = self.emission.hide(x, step_mask(known, x.shape[0]))
+        return self.posterior(self.emission.embed(self.embedding[...], x), length, known)
 
     def scores(self, z: Float[Array, "T D"], length: Int[Array, ""]) -> Float[Array, "T V"]:
         """Scores of p(x_t | z)."""
@@ -178,7 +184,41 @@ class LatentFlow(nnx.Module):
         noise_key, emission_key = jax.random.split(key)
         noise = temperature * jax.random.normal(noise_key, (num_steps, self.config.latent))
         z, _ = self.prior.forward_and_log_det(noise, SequenceContext(length))
+        return choose(self.emission, self.scores(z, length), emission_key, temperature, greedy)
+
+    def continuation(
+        self,
+        opening: Array,
+        length: Int[Array, ""],
+        num_steps: int,
+        key: PRNGKeyArray,
+        temperature: Float[Array, ""],
+        greedy: bool,
+    ) -> tuple[Array, Float[Array, ""]]:
+        """Propose one sequence that begins with the opening; arguments: see ``generate``.
+
+        The latents of the k opening steps come from the posterior that has read the opening, the
+        noise of the later steps from N(0, I). Every prior here is triangular in time, so the
+        opening's latents are those of the first k steps of noise.
+
+        Returns:
+            The sequence, [num_steps], and the log importance weight of the latents:
+            ``log p(opening | z) + log p(z_{1..k}) - log q(z_{1..k} | opening)``, nats.
+        """
+        num_known = opening.shape[0]
+        noise_key, emission_key = jax.random.split(key)
+        fresh = jax.random.normal(noise_key, (num_steps, self.config.latent))
+        padding = [(0, num_steps - num_known)] + [(0, 0)] * (opening.ndim - 1)
+        posterior = self.encode(jnp.pad(opening, padding), length, jnp.int32(num_known))
+        known = step_mask(jnp.int32(num_known), num_steps)[:, None]
+        start = jnp.where(known, posterior.sample(fresh), 0.0)
+        noise, log_det = self.prior.inverse_and_log_det(start, SequenceContext(length))
+        log_prior = standard_normal_log_prob(noise) + log_det
+        noise = jnp.where(known, noise, temperature * fresh)
+        z, _ = self.prior.forward_and_log_det(noise, SequenceContext(length))
         scores = self.scores(z, length)
-        if greedy:
-            return self.emission.mode(scores)
-        return self.emission.sample(scores, emission_key, temperature)
+        symbols = choose(self.emission, scores, emission_key, temperature, greedy)
+        log_weights = log_prior - posterior.log_prob_at(fresh)
+        log_weights = log_weights[:num_known] + self.emission.log_prob(scores[:num_known], opening)
+        opening = opening.astype(symbols.dtype)
+        return jnp.concatenate([opening, symbols[num_known:]]), log_weights.sum()

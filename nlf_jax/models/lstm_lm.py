@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.models.emissions import EMISSIONS, OutputLayer
+from nlf_jax.models.emissions import EMISSIONS, OutputLayer, choose
 from nlf_jax.models.latent_flow import Terms
 from nlf_jax.nn.linear import uniform
 from nlf_jax.nn.lstm import LSTM, LSTMState, zero_state
@@ -97,20 +97,56 @@ class LSTMLanguageModel(nnx.Module):
             temperature: divisor of the scores.
             greedy: take the most probable symbol instead of drawing one.
         """
-        table = self.embedding[...]
-
-        def step(carry, inputs):
-            states, summary = carry
-            key_t, gates_t = inputs
-            scores = self.out(summary, table)
-            x_t = (
-                self.emission.mode(scores)
-                if greedy
-                else self.emission.sample(scores, key_t, temperature)
-            )
-            embedded = self.emission.embed(table, x_t)
-            return self.lstm.step(embedded, gates_t, states), x_t
-
         gates = self.lstm.position_gates(1, num_steps, length)
-        carry = (self._zero_states(), jnp.zeros(self.config.hidden))
-        return jax.lax.scan(step, carry, (jax.random.split(key, num_steps), gates))[1]
+        write = self._writer(temperature, greedy)
+        return jax.lax.scan(write, self._start(), (jax.random.split(key, num_steps), gates))[1]
+
+    def continuation(
+        self,
+        opening: Array,
+        length: Int[Array, ""],
+        num_steps: int,
+        key: PRNGKeyArray,
+        temperature: Float[Array, ""],
+        greedy: bool,
+    ) -> tuple[Array, Float[Array, ""]]:
+        """Go on with an opening of k symbols; arguments: see ``generate``.
+
+        Returns:
+            The sequence, [num_steps], and log p(opening | length), nats.
+        """
+        num_known = opening.shape[0]
+        gates = self.lstm.position_gates(1, num_steps, length)
+
+        def read(carry, inputs):
+            x_t, gates_t = inputs
+            log_prob = self.emission.log_prob(self._next_scores(carry), x_t)
+            return self._advance(carry, x_t, gates_t), log_prob
+
+        carry, log_probs = jax.lax.scan(read, self._start(), (opening, gates[:num_known]))
+        keys = jax.random.split(key, num_steps - num_known)
+        write = self._writer(temperature, greedy)
+        _, rest = jax.lax.scan(write, carry, (keys, gates[num_known:]))
+        return jnp.concatenate([opening.astype(rest.dtype), rest]), log_probs.sum()
+
+    def _start(self) -> tuple[list[LSTMState], Float[Array, "H"]]:
+        return self._zero_states(), jnp.zeros(self.config.hidden)
+
+    def _next_scores(self, carry: tuple[list[LSTMState], Array]) -> Float[Array, "V"]:
+        return self.out(carry[1], self.embedding[...])
+
+    def _advance(self, carry, x_t: Array, gates_t: Array):
+        """The carry after reading one symbol."""
+        embedded = self.emission.embed(self.embedding[...], x_t)
+        return self.lstm.step(embedded, gates_t, carry[0])
+
+    def _writer(self, temperature: Array, greedy: bool):
+        """A scan's step: carry, (key, position gates) -> carry, symbol."""
+
+        def write(carry, inputs):
+            key_t, gates_t = inputs
+            scores = self._next_scores(carry)
+            x_t = choose(self.emission, scores, key_t, temperature, greedy)
+            return self._advance(carry, x_t, gates_t), x_t
+
+        return write
