@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample test lint flows tpu-check bench experiment
+.PHONY: help train eval sample reconstruct interpolate continue test lint flows tpu-check torture bench experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -25,7 +25,7 @@ export EXP WORKDIR
 
 help: ## show this text
 	@echo 'Usage: make TARGET [EXP=...] [WORKDIR=...] [ARGS="..."] [PYTHON=python3.11]'
-	@sed -n 's/^\([a-z-]*\):.*## /  \1 : /p' Makefile | awk -F ' : ' '{ printf "%-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1 : /p' Makefile | awk -F ' : ' '{ printf "%-11s %s\n", $$1, $$2 }'
 	@echo 'EXP is one of: $(EXPERIMENTS)  (default: $(EXP))'
 	@echo 'WORKDIR is where a run is kept; each experiment has a default.'
 	@echo 'ARGS are more flags, for instance ARGS="--model=lstm --config.seed=1"; ARGS="--help" lists them.'
@@ -33,9 +33,12 @@ help: ## show this text
 train: ## train EXP, or go on with the run in WORKDIR
 eval: ## score the run in WORKDIR
 sample: ## draw samples from the run in WORKDIR
+reconstruct: ## encode and decode a sequence (ARGS: --text, --row or --midi_file)
+interpolate: ## go from one sequence to another in steps
+continue: ## go on with an opening (ARGS: --text, --row or --midi_file, and --prefix)
 
 # `exec` hands Ctrl-C and SIGTERM to Python itself, which saves before it ends.
-train eval sample: experiment .venv/.runtime $(if $(filter $(MUSIC),$(EXP)),.venv/.music)
+train eval sample reconstruct interpolate continue: experiment .venv/.runtime $(if $(filter $(MUSIC),$(EXP)),.venv/.music)
 	@exec $(VENV_PYTHON) -m "experiments.$$EXP" --mode=$@ $(if $(WORKDIR),--workdir="$$WORKDIR") $(ARGS)
 
 test: lint ## check style and types, then run the tests (ARGS go to pytest)
@@ -48,6 +51,9 @@ lint: .venv/.dev ## check style and types only
 
 flows: .venv/.runtime ## table of the flows: parameters, times, round-trip error
 	@exec $(VENV_PYTHON) -m experiments.flows_table $(ARGS)
+
+torture: .venv/.runtime ## kill, corrupt and starve small runs; check that nothing is lost
+	@exec $(VENV_PYTHON) -m experiments.torture $(ARGS)
 
 tpu-check: .venv/.runtime ## lower every program for TPU and CUDA and inspect it
 	@exec $(VENV_PYTHON) -m experiments.tpu_check $(ARGS)

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from experiments import options
 from nlf_jax.errors import UserError
 
-MODES = ("train", "eval", "sample")
+MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
 SPLITS = ("train", "valid", "test")
 # What eval and sample may override; everything else is the trained run's own.
 SCORING_OPTIONS = ("nll_samples", "eval_batch_size", "seed")
@@ -47,22 +47,35 @@ def define(extra: dict[str, str]) -> flags.FlagValues:
     number = lambda *args, **kw: flags.DEFINE_integer(  # noqa: E731
         *args, flag_values=values, **kw
     )
-    text("mode", "train", f"What to do: {', '.join(MODES)}.")
+    text("mode", "train", "What to do, see above.")
     text("model", "af_scf", f"One of {', '.join(options.MODELS)}.")
     text("size", "small", "tiny (a test of seconds), small (a CPU) or paper (an accelerator).")
     text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
     text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
     for name, help_text in extra.items():
         text(name, None, help_text)
-    text("split", "test", "eval: train, valid or test.")
-    number("mesh", None, "Devices that share each batch [all of them].")
-    number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
-    number("num_samples", 5, "sample: how many.")
-    number("length", None, "sample: steps of every sample [drawn from the length prior].")
-    flags.DEFINE_float("temperature", 1.0, "sample: below 1 is more typical.", flag_values=values)
-    flags.DEFINE_boolean("greedy", False, "sample: likeliest symbols.", flag_values=values)
+    _define_scoring(values, text, number)
     flags.DEFINE_boolean("help", False, "Show this text.", flag_values=values, short_name="h")
     return values
+
+
+def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) -> None:
+    """The flags of the modes that use a trained model."""
+    text("split", "test", "eval, --row: train, valid or test.")
+    number("mesh", None, "Devices that share each batch [all of them].")
+    number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
+    number("num_samples", 5, "sample, continue: how many; interpolate: points.")
+    number("length", None, "sample, continue: steps [drawn from the length prior].")
+    flags.DEFINE_float("temperature", 1.0, "Below 1 is more typical.", flag_values=values)
+    greedy = "Likeliest symbols (reconstruct, interpolate: unless --nogreedy)."
+    flags.DEFINE_boolean("greedy", False, greedy, flag_values=values)
+    given = "A sequence for reconstruct, interpolate or continue; repeatable."
+    flags.DEFINE_multi_string("text", None, given, flag_values=values)
+    flags.DEFINE_multi_string("midi_file", None, "The same from a file.", flag_values=values)
+    row = "The same by its number in --split [the first]."
+    flags.DEFINE_multi_integer("row", None, row, flag_values=values)
+    number("prefix", None, "continue: steps to keep [all of a text or file, half of a row].")
+    number("num_proposals", 32, "continue: proposals for each sample of a latent flow.")
 
 
 def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
@@ -125,6 +138,7 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
     defined = define(extra)
     shown = ["mode", "model", "size", "workdir", "data_dir", "mesh", *extra]
     shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]
+    shown += ["text", "midi_file", "row", "prefix", "num_proposals"]
     flag_lines = [
         _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
     ]
@@ -134,10 +148,11 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
         [
             description.strip(),
             "",
-            f"Usage: python -m experiments.{name} --mode=train|eval|sample [flags]",
+            f"Usage: python -m experiments.{name} --mode={'|'.join(MODES)} [flags]",
             "  train   trains, or goes on with the run in --workdir; Ctrl-C saves and stops",
             "  eval    scores a split of the data with the trained model",
-            "  sample  prints samples of the trained model",
+            "  sample  shows samples of the trained model",
+            "  reconstruct, interpolate, continue  show what it makes of given sequences",
             "",
             "Flags, with their defaults:",
             *flag_lines,
@@ -187,8 +202,10 @@ def _check(values: dict[str, Any]) -> None:
     options.require_choice("--model", values["model"], options.MODELS)
     options.require_choice("--size", values["size"], options.SIZES)
     options.require_choice("--split", values["split"], SPLITS)
-    for name in ("mesh", "max_sequences", "num_samples", "length"):
+    for name in ("mesh", "max_sequences", "num_samples", "length", "prefix", "num_proposals"):
         if values[name] is not None and values[name] < 1:
             raise UserError(f"--{name} must be at least 1, got {values[name]}.")
+    if min(values["row"] or [0]) < 0:
+        raise UserError(f"--row must be at least 0, got {min(values['row'])}.")
     if not 0.0 < values["temperature"] < float("inf"):
         raise UserError(f"--temperature must be positive, got {values['temperature']}.")

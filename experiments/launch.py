@@ -1,13 +1,12 @@
 """Runs an experiment: from the command line to training, scoring and sampling."""
 
-import dataclasses
 import json
 import logging
 import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,88 +16,23 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import options
-from experiments.flags import CommandLine, help_text, parse, scoring_config, training_config
+from experiments.flags import help_text, parse, scoring_config, training_config
+from experiments.generation import (
+    draw_continuations,
+    draw_interpolation,
+    draw_reconstructions,
+    draw_samples,
+)
+from experiments.run import EVALUATION_STREAM, Experiment, Run, require_same_data, stream_key
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
 from nlf_jax.training import checkpoints, evaluate, workdir
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer, num_symbols
-from nlf_jax.training.mesh import make_mesh, sample_on
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-_EVALUATION_STREAM, _SAMPLE_STREAM = 3, 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """A data set and what is special about its runs.
-
-    Attributes:
-      name: of the file in experiments/.
-      description: for `--help`.
-      load_corpus: (flags by name, max_length) -> the data.
-      flags: the experiment's own flags, all text, with their help.
-      after_training: called when a run is complete, with the run and the data.
-      variant: flags by name -> the data's name, for the default workdir.
-      frames_per_quarter: flags by name -> frames in a quarter note; None for text.
-    """
-
-    name: str
-    description: str
-    load_corpus: Callable[[dict[str, Any], int], Corpus]
-    flags: dict[str, str] = dataclasses.field(default_factory=dict)
-    after_training: Callable[["Run", Corpus], None] | None = None
-    variant: Callable[[dict[str, Any]], str] | None = None
-    frames_per_quarter: Callable[[dict[str, Any]], int] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One use of an experiment: the parsed command line and what follows from it."""
-
-    experiment: Experiment
-    line: CommandLine
-
-    @property
-    def workdir(self) -> Path:
-        """The directory of the run."""
-        values = self.line.values
-        if values["workdir"]:
-            return Path(values["workdir"])
-        variant = [] if self.experiment.variant is None else [self.experiment.variant(values)]
-        name = "-".join([*variant, values["model"], values["size"]])
-        return Path("runs", self.experiment.name, name)
-
-    @property
-    def mesh(self) -> Mesh:
-        """The devices to use."""
-        return make_mesh(self.line.values["mesh"])
-
-    def load_corpus(self, config: ConfigDict) -> Corpus:
-        """The experiment's data."""
-        return self.experiment.load_corpus(self.line.values, config.max_length)
-
-    @property
-    def frames_per_quarter(self) -> int | None:
-        """Frames in a quarter note, as the flags say; None for text."""
-        function = self.experiment.frames_per_quarter
-        return None if function is None else function(self.line.values)
-
-    def command(self, mode: str) -> str:
-        """The shell command that does something else with the same run."""
-        data_flags = [
-            f"--{name}={shlex.quote(self.line.values[name])}"
-            for name in ("data_dir", *self.experiment.flags)
-            if name in self.line.given and mode == "eval"
-        ]
-        directory = shlex.quote(str(self.workdir))
-        if "MAKELEVEL" in os.environ:
-            extra = f" ARGS={shlex.quote(' '.join(data_flags))}" if data_flags else ""
-            return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}{extra}"
-        program = f"python -m experiments.{self.experiment.name}"
-        return " ".join([program, f"--mode={mode}", f"--workdir={directory}", *data_flags])
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
@@ -119,8 +53,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
             print(help_text(experiment.name, experiment.description, experiment.flags, line))
             return 0
         use_compilation_cache()
-        modes = {"train": train, "eval": evaluate_split, "sample": draw_samples}
-        modes[line.values["mode"]](Run(experiment, line))
+        MODE_FUNCTIONS[line.values["mode"]](Run(experiment, line))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -176,7 +109,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     config, values = scoring_config(description["config"], run.line), run.line.values
     model, step = checkpoints.load_with_step(run.workdir)
     corpus = corpus or run.load_corpus(config)
-    _require_same_data(run.workdir, description, corpus)
+    require_same_data(run.workdir, description, corpus)
     split = values["split"]
     rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
     scores = _score(model, rows, config, corpus.max_length, run.mesh)
@@ -204,27 +137,6 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
     print(f"Written to {path}")
     return result
-
-
-def draw_samples(run: Run) -> None:
-    """`--mode=sample`: prints samples and writes samples.txt."""
-    values = run.line.values
-    config = scoring_config(workdir.read_description(run.workdir)["config"], run.line)
-    model = checkpoints.load(run.workdir)
-    samples = sample_on(
-        run.mesh,
-        model,
-        _key(config, _SAMPLE_STREAM),
-        num_samples=values["num_samples"],
-        length=values["length"],
-        temperature=values["temperature"],
-        greedy=values["greedy"],
-    )
-    texts = model.vocabulary.decode(*jax.device_get(samples))
-    path = run.workdir / "samples.txt"
-    print("\n".join(f"{number}: {text}" for number, text in enumerate(texts, 1)))
-    workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
-    print(f"Written to {path}")
 
 
 def describe(
@@ -259,7 +171,7 @@ def _score(
     return evaluate.score(
         model,
         rows,
-        _key(config, _EVALUATION_STREAM),
+        stream_key(config, EVALUATION_STREAM),
         batch_size=config.eval_batch_size,
         buckets=options.bucket_lengths(config, longest),
         elbo_samples=_num_samples(config, config.elbo_samples),
@@ -288,21 +200,8 @@ def _score_table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _require_same_data(directory: Path, trained: workdir.Description, corpus: Corpus) -> None:
-    name, expected = trained["data"].get("name"), trained["data"].get("fingerprint")
-    if corpus.fingerprint != expected:
-        raise UserError(
-            f"the data are not those that {directory} was trained on ({name}, fingerprint "
-            f"{expected} there, {corpus.fingerprint} here): give the same data."
-        )
-
-
 def _json_of(corpus: Corpus) -> str | None:
     return None if corpus.vocabulary is None else corpus.vocabulary.to_json()
-
-
-def _key(config: ConfigDict, stream: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(config.seed), stream)
 
 
 def _finite(value: Any) -> Any:
@@ -310,3 +209,13 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MODE_FUNCTIONS = {
+    "train": train,
+    "eval": evaluate_split,
+    "sample": draw_samples,
+    "reconstruct": draw_reconstructions,
+    "interpolate": draw_interpolation,
+    "continue": draw_continuations,
+}

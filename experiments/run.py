@@ -1,0 +1,106 @@
+"""What a run is: an experiment, its command line and what follows from them."""
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from experiments.flags import CommandLine
+from nlf_jax.data.corpus import Corpus
+from nlf_jax.errors import UserError
+from nlf_jax.training import workdir
+from nlf_jax.training.mesh import make_mesh
+
+# Of the seed; training uses the streams before.
+EVALUATION_STREAM, GENERATION_STREAM = 3, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A data set and what is special about its runs.
+
+    Attributes:
+      name: of the file in experiments/.
+      description: for `--help`.
+      load_corpus: (flags by name, max_length) -> the data.
+      flags: the experiment's own flags, all text, with their help.
+      after_training: called when a run is complete, with the run and the data.
+      variant: flags by name -> the data's name, for the default workdir.
+      frames_per_quarter: flags by name -> frames in a quarter note; None for text.
+    """
+
+    name: str
+    description: str
+    load_corpus: Callable[[dict[str, Any], int], Corpus]
+    flags: dict[str, str] = dataclasses.field(default_factory=dict)
+    after_training: Callable[["Run", Corpus], None] | None = None
+    variant: Callable[[dict[str, Any]], str] | None = None
+    frames_per_quarter: Callable[[dict[str, Any]], int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One use of an experiment: the parsed command line and what follows from it."""
+
+    experiment: Experiment
+    line: CommandLine
+
+    @property
+    def workdir(self) -> Path:
+        """The directory of the run."""
+        values = self.line.values
+        if values["workdir"]:
+            return Path(values["workdir"])
+        variant = [] if self.experiment.variant is None else [self.experiment.variant(values)]
+        name = "-".join([*variant, values["model"], values["size"]])
+        return Path("runs", self.experiment.name, name)
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices to use."""
+        return make_mesh(self.line.values["mesh"])
+
+    def load_corpus(self, config: ConfigDict) -> Corpus:
+        """The experiment's data."""
+        return self.experiment.load_corpus(self.line.values, config.max_length)
+
+    @property
+    def frames_per_quarter(self) -> int | None:
+        """Frames in a quarter note, as the flags say; None for text."""
+        function = self.experiment.frames_per_quarter
+        return None if function is None else function(self.line.values)
+
+    def command(self, mode: str) -> str:
+        """The shell command that does something else with the same run."""
+        data_flags = [
+            f"--{name}={shlex.quote(self.line.values[name])}"
+            for name in ("data_dir", *self.experiment.flags)
+            if name in self.line.given and mode == "eval"
+        ]
+        directory = shlex.quote(str(self.workdir))
+        if "MAKELEVEL" in os.environ:
+            extra = f" ARGS={shlex.quote(' '.join(data_flags))}" if data_flags else ""
+            return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}{extra}"
+        program = f"python -m experiments.{self.experiment.name}"
+        return " ".join([program, f"--mode={mode}", f"--workdir={directory}", *data_flags])
+
+
+def stream_key(config: ConfigDict, stream: int) -> jax.Array:
+    """The random key of a part of a run."""
+    return jax.random.fold_in(jax.random.key(config.seed), stream)
+
+
+def require_same_data(directory: Path, trained: workdir.Description, corpus: Corpus) -> None:
+    """Raises a UserError unless the run in the directory was trained on these data."""
+    name, expected = trained["data"].get("name"), trained["data"].get("fingerprint")
+    if corpus.fingerprint != expected:
+        raise UserError(
+            f"the data are not those that {directory} was trained on ({name}, fingerprint "
+            f"{expected} there, {corpus.fingerprint} here): give the same data."
+        )
