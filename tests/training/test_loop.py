@@ -137,3 +137,32 @@ def test_every_training_row_is_seen_once_an_epoch(make_config, make_trainer, cor
     for epoch in (0, 1):
         rows = np.concatenate(seen[epoch * num : (epoch + 1) * num])
         assert sorted(rows[rows >= 0]) == list(range(36))
+
+
+@pytest.fixture
+def compiled():
+    """Names of the functions compiled since."""
+    names = []
+
+    def note(event, seconds, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(details.get("fun_name"))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def test_a_run_compiles_its_step_once_for_each_bucket(
+    make_config, make_trainer, compiled, tmp_path
+):
+    # No other test has this clipping norm, so nothing is compiled yet.
+    config = make_config(buckets=(3, 6), grad_clip=0.77, num_epochs=3, schedule="cosine")
+    trainer = make_trainer(config, tmp_path)
+    train(trainer)
+    assert trainer._train_step._cache_size() == 3
+    assert sum("train_step" in str(name) for name in compiled) == 3
+    compiled.clear()
+    config.num_epochs = 4
+    train(make_trainer(config, tmp_path))
+    assert not [name for name in compiled if "train_step" in str(name) or "score" in str(name)]
