@@ -97,13 +97,16 @@ def generate_flops(config: ModelConfig, num_symbols: int, *, batch: int, steps: 
 def generate_bytes(config: ModelConfig, num_symbols: int, *, steps: int) -> int:
     """Bytes of weights read for one batch of T steps.
 
-    A recurrence reads its weights at every step, everything that is parallel over time once.
+    A recurrence reads its weights at every step, everything that is parallel over time once. The
+    baseline multiplies its embeddings by the first layer's weights once and then looks gates up.
     """
     w = count_weights(config, num_symbols)
     at_every_step = w.prior_recurrent + w.decoder_recurrent
     once = w.initial
     if config.model == "lstm":
-        at_every_step += w.prior_input + w.decoder_input
+        looked_up = 4 * config.hidden * config.embedding
+        at_every_step += w.prior_input - looked_up + w.decoder_input
+        once += looked_up
     elif config.model.startswith("iaf"):
         once += w.prior_input + w.flow + w.decoder_input
     else:

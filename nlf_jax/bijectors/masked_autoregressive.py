@@ -55,19 +55,20 @@ class MaskedAutoregressive(Bijector):
 
         def step(carry, inputs):
             y, hidden = carry
-            m, x_m, shift_m, (layers, (out_weight, out_bias)) = inputs
+            is_m, x_m, shift_m, (layers, (out_weight, out_bias)) = inputs
             below, new_hidden = y, []
             for (weight, bias), h in zip(layers, hidden, strict=True):
                 units = jnp.tensordot(below, weight, below.ndim, precision=FULL_PRECISION)
-                below = h.at[m].set(jax.nn.relu(units + bias + shift_m))
+                below = jnp.where(is_m[:, None], jax.nn.relu(units + bias + shift_m), h)
                 new_hidden.append(below)
                 shift_m = 0.0
             raw = jnp.tensordot(below, out_weight, below.ndim, precision=FULL_PRECISION) + out_bias
             y_m, log_det = self.transform.forward_and_log_det(raw, x_m)
-            return (y.at[m].set(y_m), new_hidden), log_det
+            return (jnp.where(is_m, y_m, y), new_hidden), log_det
 
         hidden = [jnp.zeros_like(shift) for _ in net.layers]
-        inputs = (jnp.arange(net.size), x, shift, weights)
+        # Under vmap an update by index would be a scatter, which copies what it updates.
+        inputs = (jnp.eye(net.size, dtype=bool), x, shift, weights)
         (y, _), log_det = jax.lax.scan(step, (jnp.zeros_like(x), hidden), inputs)
         return jnp.flip(y, -1) if net.reverse else y, log_det.sum(-1)
 

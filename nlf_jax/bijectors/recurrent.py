@@ -100,7 +100,8 @@ class Recurrent(Bijector):
             states, summary = carry
             x_t, gates_t, factors_t = inputs
             y_t, log_det = self.inner.forward_and_log_det(x_t, summary)
-            return self.lstm.step(y_t, gates_t, states, factors_t), (y_t, log_det)
+            gates_t += self.lstm.cells[0].gates(y_t)
+            return self.lstm.step(gates_t, states, factors_t), (y_t, log_det)
 
         return jax.lax.scan(step, (states, summary), (x, gates, factors))[1]
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import EMISSIONS, OutputLayer, choose
 from nlf_jax.models.latent_flow import Terms
-from nlf_jax.nn.linear import uniform
+from nlf_jax.nn.linear import project, uniform
 from nlf_jax.nn.lstm import LSTM, LSTMState, zero_state
 from nlf_jax.nn.position import step_mask
 
@@ -115,13 +115,13 @@ class LSTMLanguageModel(nnx.Module):
         Returns:
             The sequence, [num_steps], and log p(opening | length), nats.
         """
-        num_known = opening.shape[0]
+        num_known, advance = opening.shape[0], self._advancer()
         gates = self.lstm.position_gates(1, num_steps, length)
 
         def read(carry, inputs):
             x_t, gates_t = inputs
             log_prob = self.emission.log_prob(self._next_scores(carry), x_t)
-            return self._advance(carry, x_t, gates_t), log_prob
+            return advance(carry, x_t, gates_t), log_prob
 
         carry, log_probs = jax.lax.scan(read, self._start(), (opening, gates[:num_known]))
         keys = jax.random.split(key, num_steps - num_known)
@@ -135,18 +135,28 @@ class LSTMLanguageModel(nnx.Module):
     def _next_scores(self, carry: tuple[list[LSTMState], Array]) -> Float[Array, "V"]:
         return self.out(carry[1], self.embedding[...])
 
-    def _advance(self, carry, x_t: Array, gates_t: Array):
-        """The carry after reading one symbol."""
-        embedded = self.emission.embed(self.embedding[...], x_t)
-        return self.lstm.step(embedded, gates_t, carry[0])
+    def _advancer(self):
+        """A function carry, symbol, position gates -> carry after reading the symbol.
+
+        What the embeddings add to the gates is computed once, for all symbols.
+        """
+        cell = self.lstm.cells[0]
+        table = project(self.embedding[...], cell.input_weight[...])
+
+        def advance(carry, x_t, gates_t):
+            gates = self.emission.embed(table, x_t) + cell.bias + gates_t
+            return self.lstm.step(gates, carry[0])
+
+        return advance
 
     def _writer(self, temperature: Array, greedy: bool):
         """A scan's step: carry, (key, position gates) -> carry, symbol."""
+        advance = self._advancer()
 
         def write(carry, inputs):
             key_t, gates_t = inputs
             scores = self._next_scores(carry)
             x_t = choose(self.emission, scores, key_t, temperature, greedy)
-            return self._advance(carry, x_t, gates_t), x_t
+            return advance(carry, x_t, gates_t), x_t
 
         return write

@@ -35,7 +35,7 @@ def _activate(gates: Float[Array, "4H"]) -> Float[Array, "4H"]:
 
     XLA on a CPU makes of three sigmoids and a tanh a kernel that is four times slower.
     """
-    scale = np.repeat(np.float32([0.5, 0.5, 1.0, 0.5]), gates.shape[-1] // 4)
+    scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), gates.shape[-1] // 4)
     return jnp.tanh(gates * scale) * scale + (1 - scale)
 
 
@@ -177,8 +177,12 @@ class LSTMCell(nnx.Module):
 
     def gates(self, inputs: Float[Array, "... I"]) -> Float[Array, "... 4H"]:
         """The inputs' share of the gates, biases included."""
-        bias = self.input_bias[...] + self.hidden_bias[...]
-        return project(inputs, self.input_weight[...]) + bias
+        return project(inputs, self.input_weight[...]) + self.bias
+
+    @property
+    def bias(self) -> Float[Array, "4H"]:
+        """The sum of both biases."""
+        return self.input_bias[...] + self.hidden_bias[...]
 
     @property
     def hidden_size(self) -> int:
@@ -228,17 +232,20 @@ class LSTM(nnx.Module):
 
     def step(
         self,
-        x: Float[Array, "I"],
-        position_gates: Float[Array, "4H"],
+        gates: Float[Array, "4H"],
         states: list[LSTMState],
         dropout: Float[Array, "L H"] | None = None,
     ) -> tuple[list[LSTMState], Float[Array, "H"]]:
-        """One step of every layer: the new states and the top layer's output."""
-        h, extra, new = x, position_gates, []
+        """One step of every layer: the new states and the top layer's output.
+
+        Args:
+            gates: the first layer's, biases included, without its state's share.
+        """
+        new, h = [], gates
         for layer, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
-            new.append(lstm_step(cell.gates(h) + extra, cell.hidden_weight[...], state))
-            h, extra = new[-1].hidden, 0.0
-            h = h if dropout is None else h * dropout[layer]
+            gates = cell.gates(h) if layer > 0 else gates
+            new.append(lstm_step(gates, cell.hidden_weight[...], state))
+            h = new[-1].hidden if dropout is None else new[-1].hidden * dropout[layer]
         return new, h
 
 

@@ -44,9 +44,9 @@ def test_operations_of_a_score_are_those_of_its_program(model, data):
 
 def test_operations_and_bytes_of_generation_counted_by_hand():
     lstm = Case("generate", "generate", "lstm", "tiny").config()
-    per_step = 2 * (8 * 32 + 8 * 32) + 8 * 8 + 8 * 51
-    assert generate_flops(lstm, 51, batch=3, steps=5) == 2 * 3 * 5 * per_step
-    assert generate_bytes(lstm, 51, steps=5) == 4 * 5 * per_step
+    first, rest = 8 * 32, 3 * 8 * 32 + 8 * 8 + 8 * 51
+    assert generate_flops(lstm, 51, batch=3, steps=5) == 2 * 3 * 5 * (first + rest)
+    assert generate_bytes(lstm, 51, steps=5) == 4 * (first + 5 * rest)
     iaf = Case("generate", "generate", "iaf_scf", "tiny").config()
     w = count_weights(iaf, 51)
     assert w.flow == 2 * (2 * 8 + 8 * 8 + 8 * 8 + 8 * 2 * 5)
