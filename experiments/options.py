@@ -61,6 +61,7 @@ OPTIONS = (
     Option("buckets", (64, 96, 128, 160, 192, 224), "padded lengths, besides max_length"),
     Option("batch_size", 15, "sequences in a training step"),
     Option("accumulate", 1, "batches whose gradients are averaged for one update"),
+    Option("transpose", 0, "music: move each roll at random, at most so many semitones", 0, 88),
     Option("num_epochs", 100, "passes over the training data"),
     Option("elbo_samples", 10, "latent samples in a training step"),
     Option("optimizer", "adam", "how gradients are used", choices=("adam", "sgd")),
@@ -148,6 +149,8 @@ RECIPES = (
     Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
     Recipe({"max_length": 1024}, experiment=("midi",)),
 )
+# Options that older runs don't have, with the value that does what those did.
+ADDED_SINCE: dict[str, Any] = {"accumulate": 1, "transpose": 0}
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 
@@ -198,6 +201,8 @@ def validate(config: ConfigDict) -> None:
         _check_option(option, config[option.name])
     if config.model.endswith("_scf") and config.latent < 2:
         raise UserError(f"{config.model} needs --config.latent of at least 2.")
+    if config.transpose and config.emission != "bernoulli":
+        raise UserError(f"--config.transpose={config.transpose} needs piano rolls.")
     if config.tied and config.embedding != config.hidden:
         raise UserError(
             f"--config.tied shares weights between embedding={config.embedding} and "
@@ -211,6 +216,7 @@ def from_json(values: dict[str, Any]) -> ConfigDict:
     Raises:
       UserError: an option is missing, of another type, unknown or invalid.
     """
+    values = ADDED_SINCE | values
     if values.keys() != _BY_NAME.keys():
         names = ", ".join(sorted(values.keys() ^ _BY_NAME.keys()))
         raise UserError(f"the run's config was written by another version (differs in: {names}).")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import grain.python as grain
 import numpy as np
 
+from nlf_jax.data.augmentation import transpose_rows
 from nlf_jax.data.vocabulary import PADDING_ID
 from nlf_jax.errors import UserError
 
@@ -32,7 +33,12 @@ class Batch(NamedTuple):
 
 
 def train_batches(
-    sequences: Sequence[np.ndarray], *, batch_size: int, buckets: tuple[int, ...], seed: int
+    sequences: Sequence[np.ndarray],
+    *,
+    batch_size: int,
+    buckets: tuple[int, ...],
+    seed: int,
+    transpose: int = 0,
 ) -> grain.DatasetIterator:
     """Endless shuffled batches: every sequence once per epoch, in another order each epoch.
 
@@ -43,7 +49,8 @@ def train_batches(
       sequences: int32 [T] each, or bool [T, 88] each.
       batch_size: rows per batch.
       buckets: increasing padded lengths; a sequence goes to the shortest that holds it.
-      seed: decides all orders.
+      seed: decides all orders and transpositions.
+      transpose: a piano roll is moved by up to so many semitones, anew each time.
 
     Returns:
       A Grain iterator of `Batch` with shape [batch_size, bucket]; `get_state` and `set_state`
@@ -54,6 +61,8 @@ def train_batches(
     """
     if seed < 0:
         raise UserError(f"seed must not be negative, got {seed}.")
+    if transpose and sequences and sequences[0].ndim == 1:
+        raise UserError(f"transpose is {transpose}, but only piano rolls can be transposed.")
     members = _bucket_members(sequences, batch_size, buckets)
     seeds = np.random.SeedSequence(seed).generate_state(len(members) + 1).tolist()
     parts = [
@@ -63,6 +72,8 @@ def train_batches(
         for bucket_seed, (bucket, rows) in zip(seeds, members.items(), strict=False)
     ]
     epochs = grain.MapDataset.concatenate(parts).shuffle(seed=seeds[-1]).repeat()
+    if transpose:
+        epochs = epochs.random_map(_transposer(transpose), seed=seeds[-1])
     # A batch costs microseconds: threads would only be in the way of signals and forks.
     return iter(epochs.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)))
 
@@ -130,6 +141,15 @@ def _padder(
         return Batch(x, lengths, index)
 
     return pad
+
+
+def _transposer(max_semitones: int) -> Callable[[Batch, np.random.Generator], Batch]:
+    """The random map of batches; Grain seeds its generator by the number of the batch."""
+
+    def shift(batch: Batch, rng: np.random.Generator) -> Batch:
+        return batch._replace(x=transpose_rows(batch.x, max_semitones, rng))
+
+    return shift
 
 
 def _blank(example: np.ndarray, batch_size: int, bucket: int) -> tuple[np.ndarray, np.ndarray]:

@@ -70,8 +70,9 @@ class Trainer:
             train, batch_size=batch_size, buckets=buckets
         )
         self.num_steps = self._steps_per_epoch * config.num_epochs
+        order = {"seed": config.seed, "transpose": config.transpose}
         self._batches = batching.train_batches(
-            train, batch_size=batch_size, buckets=buckets, seed=config.seed
+            train, batch_size=batch_size, buckets=buckets, **order
         )
         updates = {"optimizer": config.optimizer, "grad_clip": config.grad_clip}
         updates |= {"accumulate": config.accumulate}

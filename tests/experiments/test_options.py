@@ -87,6 +87,7 @@ def test_wrong_overrides_are_one_clear_line(name, text, message):
         ({"latent": "1"}, "af_scf needs --config.latent of at least 2"),
         ({"hidden": "9"}, "--config.tied shares weights between embedding=8 and hidden=9"),
         ({"buckets": "8,4"}, "--config.buckets must be increasing"),
+        ({"transpose": "3"}, "--config.transpose=3 needs piano rolls"),
         ({"num_epochs": "0"}, "--config.num_epochs must be at least 1"),
     ],
 )
@@ -105,6 +106,13 @@ def test_unknown_model_and_size():
 def test_config_is_locked():
     with pytest.raises((KeyError, AttributeError), match="locked"):
         config().hiddn = 3
+
+
+def test_runs_from_before_an_option_was_added_can_be_read():
+    values = config().to_dict()
+    for name in options.ADDED_SINCE:
+        del values[name]
+    assert options.from_json(values) == config()
 
 
 @pytest.mark.parametrize(
