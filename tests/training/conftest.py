@@ -16,6 +16,14 @@ OVERRIDES = {"max_length": 9, "buckets": (), "batch_size": 8, "num_epochs": 3, "
 FAST = {"checkpoint_every": 4, "eval_batch_size": 8, "embedding": 4, "hidden": 4, "latent": 2}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation(quick_compilation):
+    """Everything here compiles much more than it runs, in other processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
     """36 + 12 + 12 random lines of 1 to 9 letters."""
