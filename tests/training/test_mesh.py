@@ -5,10 +5,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from nlf_jax.training.mesh import make_mesh, shard_rows
 
 
+@pytest.mark.timeout(900)
 def test_eight_devices():
     """Eight devices can only be had by a process that starts with them."""
     script = Path(__file__).with_name("eight_devices.py")
