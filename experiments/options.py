@@ -45,6 +45,7 @@ OPTIONS = (
     Option(
         "emission", "categorical", "symbols or piano keys", choices=("categorical", "bernoulli")
     ),
+    Option("mixtures", 1, "music: components of a frame's likelihood; 1: independent keys"),
     Option("embedding", 500, "size of a symbol's embedding"),
     Option("hidden", 500, "size of every LSTM"),
     Option("latent", 50, "latent dimensions of a time step"),
@@ -150,7 +151,7 @@ RECIPES = (
     Recipe({"max_length": 1024}, experiment=("midi",)),
 )
 # Options that older runs don't have, with the value that does what those did.
-ADDED_SINCE: dict[str, Any] = {"accumulate": 1, "transpose": 0}
+ADDED_SINCE: dict[str, Any] = {"accumulate": 1, "transpose": 0, "mixtures": 1}
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 
@@ -201,8 +202,8 @@ def validate(config: ConfigDict) -> None:
         _check_option(option, config[option.name])
     if config.model.endswith("_scf") and config.latent < 2:
         raise UserError(f"{config.model} needs --config.latent of at least 2.")
-    if config.transpose and config.emission != "bernoulli":
-        raise UserError(f"--config.transpose={config.transpose} needs piano rolls.")
+    if config.emission != "bernoulli" and (config.transpose or config.mixtures > 1):
+        raise UserError("--config.transpose and --config.mixtures are for piano rolls only.")
     if config.tied and config.embedding != config.hidden:
         raise UserError(
             f"--config.tied shares weights between embedding={config.embedding} and "

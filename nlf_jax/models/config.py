@@ -17,6 +17,7 @@ class ModelConfig:
         model: flow across time _ flow across the hidden dimensions, or ``lstm``, the baseline.
             ``af_only`` has no flow across time, ``af_nohidden`` none across the hidden dimensions.
         emission: ``categorical`` (text) or ``bernoulli`` (piano rolls).
+        mixtures: K, components of a frame's likelihood (piano rolls); 1 has independent keys.
         embedding: size of a symbol's embedding.
         hidden: size of every LSTM.
         latent: D, dimensions of a step's latent.
@@ -43,6 +44,7 @@ class ModelConfig:
     transform: str = "nlsq"
     dropout: float = 0.2
     tied: bool = True
+    mixtures: int = 1
 
     def __post_init__(self):
         """Refuse what cannot be built."""
@@ -51,10 +53,12 @@ class ModelConfig:
         _choose("transform", self.transform, ("nlsq", "affine"))
         for name in ("embedding", "hidden", "latent", "lstm_layers", "flow_layers"):
             _at_least_one(name, getattr(self, name))
-        for name in ("flow_hidden", "flow_hidden_layers", "temporal_layers"):
+        for name in ("flow_hidden", "flow_hidden_layers", "temporal_layers", "mixtures"):
             _at_least_one(name, getattr(self, name))
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"dropout is {self.dropout}: choose a value from 0 up to, not with, 1")
+        if self.mixtures > 1 and self.emission == "categorical":
+            raise UserError(f"mixtures is {self.mixtures}: only piano rolls have mixtures")
         if self.model.endswith("_scf") and self.latent < 2:
             raise UserError(f"{self.model} couples two halves of the latent: latent must be >= 2")
 

@@ -1,10 +1,11 @@
-"""How a symbol is drawn from scores: one of V classes, or V independent bits."""
+"""How a symbol is drawn from scores: one of V classes, V independent bits, or a mixture of such."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from nlf_jax.models.config import ModelConfig
 from nlf_jax.nn.linear import Linear, project, uniform
 
 
@@ -68,7 +69,42 @@ class Bernoulli:
         return jnp.where(mask[:, None], x, jnp.zeros((), x.dtype))
 
 
-EMISSIONS = {"categorical": Categorical, "bernoulli": Bernoulli}
+class BernoulliMixture(Bernoulli):
+    """Bits depend on each other by way of the component, one of K, that they are drawn from.
+
+    Symbols are bit vectors [T, V]; scores are [T, K, V + 1]: the logits of each component's bits
+    and, last, of the component itself.
+    """
+
+    @staticmethod
+    def log_prob(scores: Float[Array, "... K V1"], x: Array) -> Float[Array, "..."]:
+        """log sum_k pi_k prod_v p(x_v | k)."""
+        given_component = Bernoulli.log_prob(scores[..., :-1], x[..., None, :])
+        log_share = jax.nn.log_softmax(scores[..., -1], axis=-1)
+        return jax.nn.logsumexp(log_share + given_component, axis=-1)
+
+    @staticmethod
+    def sample(scores: Array, key: PRNGKeyArray, temperature: Array) -> Array:
+        """A component, then its bits, both from scores / temperature."""
+        component_key, bit_key = jax.random.split(key)
+        component = Categorical.sample(scores[..., -1], component_key, temperature)
+        chosen = jnp.take_along_axis(scores, component[..., None, None], axis=-2)[..., 0, :-1]
+        return Bernoulli.sample(chosen, bit_key, temperature)
+
+    @staticmethod
+    def mode(scores: Array) -> Array:
+        """Of the components' modes the one that is most probable in the mixture."""
+        modes = Bernoulli.mode(scores[..., :-1])
+        log_probs = BernoulliMixture.log_prob(scores[..., None, :, :], modes)
+        best = jnp.argmax(log_probs, -1)[..., None, None]
+        return jnp.take_along_axis(modes, best, axis=-2)[..., 0, :]
+
+
+def emission_of(config: ModelConfig) -> type[Categorical] | type[Bernoulli]:
+    """The family of a configuration."""
+    if config.emission == "categorical":
+        return Categorical
+    return Bernoulli if config.mixtures == 1 else BernoulliMixture
 
 
 def choose(
@@ -96,3 +132,58 @@ class OutputLayer(nnx.Module):
         weight = embedding if self.weight is None else self.weight[...]
         h = self.first(features)
         return project(h, weight.T) + self.bias[...]
+
+
+class MixtureOutputLayer(nnx.Module):
+    """Features to the scores of ``BernoulliMixture``.
+
+    As ``OutputLayer`` for each component, with the last weight in common, and a linear map to the
+    components' own logits.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        hidden: int,
+        num_symbols: int,
+        *,
+        mixtures: int,
+        tied: bool,
+        rngs: nnx.Rngs,
+    ):
+        self.first = Linear(in_size, mixtures * hidden, rngs=rngs)
+        self.component = Linear(in_size, mixtures, rngs=rngs)
+        self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
+        self.bias = nnx.Param(jnp.zeros((mixtures, num_symbols)))
+
+    def __call__(
+        self, features: Float[Array, "... I"], embedding: Float[Array, "V E"]
+    ) -> Float[Array, "... K V1"]:
+        weight = embedding if self.weight is None else self.weight[...]
+        mixtures = self.bias.shape[0]
+        h = self.first(features).reshape(*features.shape[:-1], mixtures, weight.shape[1])
+        bits = project(h, weight.T) + self.bias[...]
+        return jnp.concatenate([bits, self.component(features)[..., None]], axis=-1)
+
+    def folded(
+        self, embedding: Float[Array, "V E"]
+    ) -> tuple[Float[Array, "K I V1"], Float[Array, "K V1"]]:
+        """As ``OutputLayer.folded``, for the features of one step."""
+        second = (embedding if self.weight is None else self.weight[...]).T
+        shape = (self.bias.shape[0], second.shape[0])
+        each = lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], *shape), -2, 0)  # noqa: E731
+        weight, bias = (project(each(p[...]), second) for p in (self.first.weight, self.first.bias))
+        own = self.component.weight[...].T[..., None], self.component.bias[...][:, None]
+        weight = jnp.concatenate([weight, own[0]], axis=-1)
+        return weight, jnp.concatenate([bias + self.bias[...], own[1]], axis=-1)
+
+
+def create_output(
+    config: ModelConfig, in_size: int, hidden: int, num_symbols: int, rngs: nnx.Rngs
+) -> OutputLayer | MixtureOutputLayer:
+    """The output layer of a configuration."""
+    if config.mixtures == 1:
+        return OutputLayer(in_size, hidden, num_symbols, tied=config.tied, rngs=rngs)
+    return MixtureOutputLayer(
+        in_size, hidden, num_symbols, mixtures=config.mixtures, tied=config.tied, rngs=rngs
+    )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.models.emissions import EMISSIONS, OutputLayer, choose
+from nlf_jax.models.emissions import choose, create_output, emission_of
 from nlf_jax.models.priors import create_prior
 from nlf_jax.nn.linear import Linear, uniform
 from nlf_jax.nn.lstm import BiLSTM
@@ -75,7 +75,7 @@ class Likelihood(nnx.Module):
         self.decoder = BiLSTM(*sizes, rngs=rngs)
         features = config.latent + 2 * config.hidden
         width = config.embedding if config.tied else config.hidden
-        self.out = OutputLayer(features, width, num_symbols, tied=config.tied, rngs=rngs)
+        self.out = create_output(config, features, width, num_symbols, rngs)
 
     def features(self, z: Float[Array, "T D"], length: Int[Array, ""]) -> Float[Array, "T F"]:
         """[z_t, forward state at t-1, backward state at t+1]; zeros beyond both ends."""
@@ -102,7 +102,7 @@ class LatentFlow(nnx.Module):
     @property
     def emission(self):
         """The family of p(x_t | z)."""
-        return EMISSIONS[self.config.emission]
+        return emission_of(self.config)
 
     def encode(
         self, x: Array, length: Int[Array, ""], known: Int[Array, ""] | None = None

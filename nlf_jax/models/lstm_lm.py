@@ -6,7 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.models.emissions import EMISSIONS, OutputLayer, choose
+from nlf_jax.models.emissions import choose, create_output, emission_of
 from nlf_jax.models.latent_flow import Terms
 from nlf_jax.nn.linear import project, uniform
 from nlf_jax.nn.lstm import LSTM, LSTMState, zero_state
@@ -26,14 +26,12 @@ class LSTMLanguageModel(nnx.Module):
         self.embedding = uniform(rngs, (num_symbols, config.embedding), bound)
         sizes = (config.embedding, config.hidden, config.lstm_layers, max_length)
         self.lstm = LSTM(*sizes, rngs=rngs)
-        self.out = OutputLayer(
-            config.hidden, config.embedding, num_symbols, tied=config.tied, rngs=rngs
-        )
+        self.out = create_output(config, config.hidden, config.embedding, num_symbols, rngs)
 
     @property
     def emission(self):
         """The family of p(x_t | x_{<t})."""
-        return EMISSIONS[self.config.emission]
+        return emission_of(self.config)
 
     def _zero_states(self) -> list[LSTMState]:
         return [zero_state(self.config.hidden)] * self.config.lstm_layers

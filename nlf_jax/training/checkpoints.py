@@ -244,8 +244,9 @@ def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceMo
 
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:
-    """The entries of a config that a network is made from."""
-    return ModelConfig(**{name: values[name] for name in ModelConfig.__dataclass_fields__})
+    """The entries of a config that a network is made from; older ones have no mixtures."""
+    known: dict[str, Any] = {"mixtures": 1, **values}
+    return ModelConfig(**{name: known[name] for name in ModelConfig.__dataclass_fields__})
 
 
 def read_best_step(workdir: Path) -> int | None:

@@ -87,7 +87,8 @@ def test_wrong_overrides_are_one_clear_line(name, text, message):
         ({"latent": "1"}, "af_scf needs --config.latent of at least 2"),
         ({"hidden": "9"}, "--config.tied shares weights between embedding=8 and hidden=9"),
         ({"buckets": "8,4"}, "--config.buckets must be increasing"),
-        ({"transpose": "3"}, "--config.transpose=3 needs piano rolls"),
+        ({"transpose": "3"}, "piano rolls only"),
+        ({"mixtures": "2"}, "piano rolls only"),
         ({"num_epochs": "0"}, "--config.num_epochs must be at least 1"),
     ],
 )
