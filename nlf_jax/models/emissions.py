@@ -165,18 +165,6 @@ class MixtureOutputLayer(nnx.Module):
         bits = project(h, weight.T) + self.bias[...]
         return jnp.concatenate([bits, self.component(features)[..., None]], axis=-1)
 
-    def folded(
-        self, embedding: Float[Array, "V E"]
-    ) -> tuple[Float[Array, "K I V1"], Float[Array, "K V1"]]:
-        """As ``OutputLayer.folded``, for the features of one step."""
-        second = (embedding if self.weight is None else self.weight[...]).T
-        shape = (self.bias.shape[0], second.shape[0])
-        each = lambda a: jnp.moveaxis(a.reshape(*a.shape[:-1], *shape), -2, 0)  # noqa: E731
-        weight, bias = (project(each(p[...]), second) for p in (self.first.weight, self.first.bias))
-        own = self.component.weight[...].T[..., None], self.component.bias[...][:, None]
-        weight = jnp.concatenate([weight, own[0]], axis=-1)
-        return weight, jnp.concatenate([bias + self.bias[...], own[1]], axis=-1)
-
 
 def create_output(
     config: ModelConfig, in_size: int, hidden: int, num_symbols: int, rngs: nnx.Rngs
