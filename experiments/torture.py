@@ -133,7 +133,6 @@ class Torture:
         ended = self._victims.run(self._directory / "file/run")
         self._require(ended, EXIT_USER_ERROR, "cannot write to the workdir")
         workdir = self._new("no_checkpoints")
-        workdir.mkdir()
         (workdir / CHECKPOINTS).write_text("in the way")
         self._require(self._victims.run(workdir), EXIT_USER_ERROR, "cannot save a checkpoint")
         self.counts["refused runs"] += 2
