@@ -100,7 +100,7 @@ class Recipe:
 
 SMALL = {
     "embedding": 128, "hidden": 128, "latent": 16, "length_smoothing": True, "batch_size": 16,
-    "num_epochs": 3, "elbo_samples": 1, "grad_clip": 1.0, "schedule": "cosine", "dropout": 0.0,
+    "num_epochs": 4, "elbo_samples": 1, "grad_clip": 1.0, "schedule": "cosine", "dropout": 0.0,
     "learning_rate": 3e-3, "kl_zero_epochs": 0.05, "kl_ramp_epochs": 0.4, "nll_samples": 10,
     "eval_batch_size": 32,
 }  # fmt: skip

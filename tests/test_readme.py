@@ -19,9 +19,9 @@ def test_there_are_committed_scores():
 @pytest.mark.parametrize("path", SCORES, ids=lambda p: str(p.relative_to(ROOT / "results")))
 def test_readme_has_the_committed_scores(path):
     result = json.loads(path.read_text())
-    row = next(line for line in README.splitlines() if f"`{result['model']}`" in line)
-    for value in (f"{result['scores']['nll_bits']:.3f}", f"{result['steps']:,}"):
-        assert value in row
+    rows = [line for line in README.splitlines() if f"`{result['model']}`" in line]
+    values = (f"{result['scores']['nll_bits']:.3f}", f"{result['steps']:,}")
+    assert any(all(value in row for value in values) for row in rows)
 
 
 def test_python_in_the_readme_parses():
