@@ -13,7 +13,7 @@ VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
 # The runnable files that go through experiments/launch.py; the others there are tools.
 EXPERIMENTS := $(notdir $(basename $(shell \
-  grep -l launch /dev/null $$(grep -ls '__name__ == "__main__"' experiments/*.py))))
+  grep -l 'experiments.launch import' /dev/null $$(grep -ls '__name__ == "__main__"' experiments/*.py))))
 # Those that need the music extra.
 MUSIC := polyphonic bach midi
 
