@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.errors import UserError
 from nlf_jax.models import FLOW_MODELS, LatentFlow, LSTMLanguageModel, SequenceModel
-from nlf_jax.models.emissions import choose
+from nlf_jax.models.latent_flow import split_each
 from nlf_jax.nn.position import step_mask
 from nlf_jax.objectives import check_batch
 from nlf_jax.sampling import Samples, check_arguments, padded
@@ -129,13 +129,9 @@ def continue_from(
 @partial(jax.jit, static_argnums=4)
 def _reconstruct(model, x, lengths, key, greedy) -> Samples:
     network = model.network
-
-    def one(x, length, key):
-        latent_key, symbol_key = jax.random.split(key)
-        scores = network.scores(_latent(network, x, length, latent_key, greedy), length)
-        return choose(network.emission, scores, symbol_key, jnp.ones(()), greedy)
-
-    symbols = jax.vmap(one)(x, lengths, jax.random.split(key, len(lengths)))
+    latent_keys, symbol_keys = split_each(jax.random.split(key, len(lengths)))
+    z = _latent(network, jnp.swapaxes(x, 0, 1), lengths, latent_keys, greedy)
+    symbols = network.draw(network.scores(z, lengths), symbol_keys, jnp.ones(()), greedy)
     return padded(symbols, lengths)
 
 
@@ -143,43 +139,36 @@ def _reconstruct(model, x, lengths, key, greedy) -> Samples:
 def _interpolate(model, ends, end_lengths, key, num_points, greedy) -> Samples:
     network = model.network
     latent_key, symbol_key = jax.random.split(key)
-
-    def encode(x, length, key):
-        z = _latent(network, x, length, key, greedy)
-        return network.prior.inverse_and_log_det(z, SequenceContext(length))[0]
-
-    noise = jax.vmap(encode)(ends, end_lengths, jax.random.split(latent_key))
-
-    def decode(shares, key):
-        length = jnp.round(shares @ end_lengths).astype(jnp.int32)
-        blended = _blend(noise, end_lengths, shares)
-        z, _ = network.prior.forward_and_log_det(blended, SequenceContext(length))
-        scores = network.scores(z, length)
-        return choose(network.emission, scores, key, jnp.ones(()), greedy), length
-
+    latent_keys = jax.random.split(latent_key)
+    z = _latent(network, jnp.swapaxes(ends, 0, 1), end_lengths, latent_keys, greedy)
+    noise, _ = network.prior.inverse_and_log_det(z, SequenceContext(end_lengths))
     way = jnp.linspace(0.0, 1.0, num_points)
     shares = jnp.stack([1.0 - way, way], axis=1)
-    return padded(*jax.vmap(decode)(shares, jax.random.split(symbol_key, num_points)))
+    lengths = jnp.round(shares @ end_lengths).astype(jnp.int32)
+    blend = jax.vmap(_blend, (None, None, 0), out_axes=1)
+    noise = blend(jnp.swapaxes(noise, 0, 1), end_lengths, shares)
+    z, _ = network.prior.forward_and_log_det(noise, SequenceContext(lengths))
+    symbol_keys = jax.random.split(symbol_key, num_points)
+    symbols = network.draw(network.scores(z, lengths), symbol_keys, jnp.ones(()), greedy)
+    return padded(symbols, lengths)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 6))
 def _continue(model, opening, key, counts, length, temperature, greedy) -> Samples:
     num_samples, num_proposals = counts
     num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
-
-    def propose(key):
-        length_key, key = jax.random.split(key)
-        steps = _draw_length(model, len(opening), length, length_key)
-        proposal = model.network.continuation(opening, steps, num_steps, key, temperature, greedy)
-        return *proposal, steps
-
-    def draw(key):
-        choice_key, key = jax.random.split(key)
-        symbols, log_weights, steps = jax.vmap(propose)(jax.random.split(key, num_proposals))
-        chosen = jax.random.categorical(choice_key, log_weights)
-        return symbols[chosen], steps[chosen]
-
-    return padded(*jax.vmap(draw)(jax.random.split(key, num_samples)))
+    choice_keys, keys = split_each(jax.random.split(key, num_samples))
+    keys = jax.vmap(partial(jax.random.split, num=num_proposals))(keys).reshape(-1)
+    length_keys, keys = split_each(keys)
+    draw_length = partial(_draw_length, model, len(opening), length)
+    lengths = jax.vmap(draw_length)(length_keys)
+    symbols, log_weights = model.network.continuation(
+        opening, lengths, num_steps, keys, temperature, greedy
+    )
+    log_weights = log_weights.reshape(num_samples, num_proposals)
+    chosen = jax.vmap(jax.random.categorical)(choice_keys, log_weights)
+    chosen += num_proposals * jnp.arange(num_samples)
+    return padded(symbols[chosen], lengths[chosen])
 
 
 def _draw_length(model: SequenceModel, known: int, length: int | None, key) -> Int[Array, ""]:
@@ -191,19 +180,21 @@ def _draw_length(model: SequenceModel, known: int, length: int | None, key) -> I
     return jax.random.categorical(key, log_prob).astype(jnp.int32)
 
 
-def _latent(network: LatentFlow, x, length, key, greedy: bool) -> Float[Array, "T D"]:
-    """The posterior's mean, or a draw from it."""
-    posterior = network.encode(x, length)
+def _latent(network: LatentFlow, x, lengths, keys, greedy: bool) -> Float[Array, "T N D"]:
+    """The posterior's mean given symbols [T, N, ..], or a draw from it."""
+    posterior = network.encode(x, lengths)
     if greedy:
         return posterior.mean
-    return posterior.sample(jax.random.normal(key, posterior.mean.shape))
+    shape = (posterior.mean.shape[0], posterior.mean.shape[-1])
+    draw = partial(jax.random.normal, shape=shape)
+    return posterior.sample(jax.vmap(draw, out_axes=1)(keys))
 
 
 def _blend(
     noise: Float[Array, "2 T D"], lengths: Int[Array, "2"], shares: Float[Array, "2"]
 ) -> Float[Array, "T D"]:
     """Weighted sum of unit variance; a step that only one end has is that end's."""
-    present = jax.vmap(step_mask, (0, None))(lengths, noise.shape[1])
+    present = step_mask(lengths, noise.shape[1]).T
     weights = jnp.where(present, shares[:, None], 0.0)
     scale = jnp.sqrt((weights**2).sum(0))
     weights = weights / jnp.where(scale > 0.0, scale, 1.0)

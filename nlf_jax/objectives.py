@@ -40,6 +40,7 @@ def elbo(
     Args:
         x: ids int32 [B, T], or bits [B, T, V]; anything past a row's length is ignored.
         lengths: real steps of every row; a row of length 0 is filler and scores 0.
+        key: of the batch, or one for each row, [B].
         kl_weight: w.
         train: dropout is on.
 
@@ -78,11 +79,15 @@ def training_loss(
     *,
     num_samples: int,
     kl_weight: float | Array,
+    num_rows: Int[Array, ""] | None = None,
 ) -> tuple[Float[Array, ""], Elbo]:
-    """Mean over the real rows of -ELBO / (T + 1), dropout on, and the ELBO's parts."""
+    """Mean over the real rows of -ELBO / (T + 1), dropout on, and the ELBO's parts.
+
+    ``num_rows``: divides by it, not by the rows' own number; for a part of a batch.
+    """
     bound = elbo(model, x, lengths, key, num_samples=num_samples, kl_weight=kl_weight, train=True)
-    per_symbol = -bound.elbo / (lengths + 1)
-    return per_symbol.sum() / jnp.maximum((lengths > 0).sum(), 1), bound
+    num_rows = (lengths > 0).sum() if num_rows is None else num_rows
+    return (-bound.elbo / (lengths + 1)).sum() / jnp.maximum(num_rows, 1), bound
 
 
 def _terms(
@@ -91,7 +96,8 @@ def _terms(
     check_batch(model, x, lengths)
     if num_samples < 1:
         raise UserError(f"num_samples is {num_samples}: at least one sample is needed")
-    terms = model.network.terms(x, lengths, key, num_samples=num_samples, train=train)
+    keys = key if key.ndim else jax.random.split(key, x.shape[0])
+    terms = model.network.terms(x, lengths, keys, num_samples=num_samples, train=train)
     length_log_prob = jnp.where(lengths > 0, model.length_log_prob[lengths], 0.0)
     return terms, length_log_prob
 

@@ -60,10 +60,8 @@ def _sample(model, key, num_samples, length, temperature, greedy) -> Samples:
     else:
         lengths = jnp.full(num_samples, length)
     lengths = lengths.astype(jnp.int32)
-    generate = lambda n, key: model.network.generate(  # noqa: E731
-        n, num_steps, key, temperature, greedy
-    )
-    symbols = jax.vmap(generate)(lengths, jax.random.split(symbol_key, num_samples))
+    keys = jax.random.split(symbol_key, num_samples)
+    symbols = model.network.generate(lengths, num_steps, keys, temperature, greedy)
     return padded(symbols, lengths)
 
 

@@ -9,11 +9,15 @@ from jaxtyping import Array, Float
 
 
 class Bijector(nnx.Module):
-    """An invertible map of ONE example, noise to latent; batch it with ``jax.vmap``.
+    """An invertible map of one event, noise to latent.
 
     Across the D hidden dimensions an event is [D], the context is a vector [C] and a log_det is [].
     Across T steps an event is [T, D], the context is a ``SequenceContext`` and a log_det is [T]:
     one term per step, whose sum over the real steps is the log-determinant.
+
+    Many events at once: ``jax.vmap``, or batch axes *B, which come before D and after T. Events are
+    then [*B, D] with log_det [*B], and [T, *B, D] with log_det [T, *B]; those of a context may be
+    of size 1. That gives the same and is faster across T, where steps have to come first.
     """
 
     def forward_and_log_det(self, x: Array, context: Any) -> tuple[Array, Array]:

@@ -38,7 +38,8 @@ class SplitCoupling(Bijector):
             others, given = jnp.split(x, [self.size - kept], axis=-1)
         else:
             given, others = jnp.split(x, [kept], axis=-1)
-        raw = self.net(given, context).reshape(self.size - kept, self.transform.num_params)
+        raw = self.net(given, context)
+        raw = raw.reshape(*raw.shape[:-1], self.size - kept, self.transform.num_params)
         others, log_det = function(raw, others)
         parts = (others, given) if self.reverse else (given, others)
         return jnp.concatenate(parts, axis=-1), log_det.sum(-1)
@@ -60,7 +61,8 @@ class Elementwise(Bijector):
         self.net = Linear(context_size, size * transform.num_params, rngs=rngs)
 
     def _raw(self, context):
-        return self.net(context).reshape(self.size, self.transform.num_params)
+        raw = self.net(context)
+        return raw.reshape(*raw.shape[:-1], self.size, self.transform.num_params)
 
     def forward_and_log_det(self, x, context):
         """See ``Bijector``."""

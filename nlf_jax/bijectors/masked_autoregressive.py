@@ -58,19 +58,25 @@ class MaskedAutoregressive(Bijector):
             is_m, x_m, shift_m, (layers, (out_weight, out_bias)) = inputs
             below, new_hidden = y, []
             for (weight, bias), h in zip(layers, hidden, strict=True):
-                units = jnp.tensordot(below, weight, below.ndim, precision=FULL_PRECISION)
-                below = jnp.where(is_m[:, None], jax.nn.relu(units + bias + shift_m), h)
+                units = jax.nn.relu(_contract(below, weight) + bias + shift_m)
+                below = jnp.where(is_m[:, None], units[..., None, :], h)
                 new_hidden.append(below)
                 shift_m = 0.0
-            raw = jnp.tensordot(below, out_weight, below.ndim, precision=FULL_PRECISION) + out_bias
+            raw = _contract(below, out_weight) + out_bias
             y_m, log_det = self.transform.forward_and_log_det(raw, x_m)
-            return (jnp.where(is_m, y_m, y), new_hidden), log_det
+            return (jnp.where(is_m, y_m[..., None], y), new_hidden), log_det
 
         hidden = [jnp.zeros_like(shift) for _ in net.layers]
-        # Under vmap an update by index would be a scatter, which copies what it updates.
-        inputs = (jnp.eye(net.size, dtype=bool), x, shift, weights)
+        # An update by index would be a scatter under vmap, which copies what it updates.
+        inputs = (jnp.eye(net.size, dtype=bool), jnp.moveaxis(x, -1, 0))
+        inputs = (*inputs, jnp.moveaxis(shift, -2, 0), weights)
         (y, _), log_det = jax.lax.scan(step, (jnp.zeros_like(x), hidden), inputs)
-        return jnp.flip(y, -1) if net.reverse else y, log_det.sum(-1)
+        return jnp.flip(y, -1) if net.reverse else y, log_det.sum(0)
+
+
+def _contract(x: Array, weight: Array) -> Array:
+    """Sums over the last axes of x and all but the last one of the weight."""
+    return jnp.tensordot(x, weight, weight.ndim - 1, precision=FULL_PRECISION)
 
 
 def _blocks(x: Array, size: int) -> Array:

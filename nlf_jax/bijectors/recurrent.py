@@ -9,15 +9,19 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.bijectors.base import Bijector, Inverse
 from nlf_jax.nn.linear import Linear
-from nlf_jax.nn.lstm import LSTM, LSTMState
+from nlf_jax.nn.lstm import LSTM, dropout_factors
 from nlf_jax.nn.position import PositionEmbedding, position_one_hot, step_mask
+from nlf_jax.nn.recurrence import LSTMState
 
 
 class SequenceContext(NamedTuple):
-    """What a flow across T is given: the length of the sequence, and a key if dropout is on."""
+    """What a flow across T is given: the lengths of the sequences, and keys if dropout is on.
 
-    length: Int[Array, ""]
-    dropout_key: PRNGKeyArray | None = None
+    The keys have the batch axes, or the first few of them.
+    """
+
+    length: Int[Array, "*B"]
+    dropout_keys: PRNGKeyArray | None = None
 
 
 class InitialState(nnx.Module):
@@ -29,10 +33,11 @@ class InitialState(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(hidden))
         self.out = Linear(hidden, 2 * num_layers * hidden, rngs=rngs)
 
-    def __call__(self, length: Int[Array, ""]) -> list[LSTMState]:
+    def __call__(self, length: Int[Array, "*B"]) -> list[LSTMState]:
         h = self.position(0, 1, length)[0] + self.bias[...]
-        states = self.out(jax.nn.relu(h)).reshape(self.num_layers, self.hidden, 2)
-        return [LSTMState(state[:, 0], state[:, 1]) for state in states]
+        states = self.out(jax.nn.relu(h)).reshape(*h.shape[:-1], self.num_layers, self.hidden, 2)
+        layers = range(self.num_layers)
+        return [LSTMState(states[..., k, :, 0], states[..., k, :, 1]) for k in layers]
 
 
 class Recurrent(Bijector):
@@ -63,38 +68,51 @@ class Recurrent(Bijector):
         self.initial_state = InitialState(hidden, num_layers, max_length, rngs=rngs)
         self.lstm = LSTM(size, hidden, num_layers, max_length, rngs=rngs)
 
-    def _dropout(self, key: PRNGKeyArray | None, num_steps: int) -> Float[Array, "T L H"] | None:
-        """Factors for the outputs of every step and layer; step 0: the first context's."""
-        if key is None or self.dropout == 0.0:
-            return None
-        shape = (num_steps, len(self.lstm.cells), self.lstm.hidden_size)
-        keep = jax.random.bernoulli(key, 1.0 - self.dropout, shape)
-        return keep / (1.0 - self.dropout)
+    def _dropout(self, context: SequenceContext, shape: tuple[int, ...]) -> Array | None:
+        """Factors [L, T, *B, H] for the outputs of layers and steps; step 0: the first context's.
 
-    def contexts(self, z: Float[Array, "T D"], context: SequenceContext) -> Float[Array, "T H"]:
+        Args:
+            shape: of the latent, [T, *B, D].
+        """
+        if context.dropout_keys is None or self.dropout == 0.0:
+            return None
+        sizes = (len(self.lstm.cells), self.lstm.hidden_size)
+        return dropout_factors(context.dropout_keys, self.dropout, shape[:-1], *sizes)
+
+    def _start(
+        self, context: SequenceContext, shape: tuple[int, ...], factors: Array | None
+    ) -> tuple[list[LSTMState], Float[Array, "*B H"]]:
+        """States and context of the first step."""
+        sizes = (*shape[1:-1], self.lstm.hidden_size)
+        states = jax.tree.map(
+            lambda state: jnp.broadcast_to(state, sizes), self.initial_state(context.length)
+        )
+        first = states[-1].hidden
+        return states, first if factors is None else first * factors[-1, 0]
+
+    def contexts(
+        self, z: Float[Array, "T *B D"], context: SequenceContext
+    ) -> Float[Array, "T *B H"]:
         """The summary of z_{<t} for every step t, given all of z."""
-        num_steps = z.shape[0]
-        factors = self._dropout(context.dropout_key, num_steps)
-        states = self.initial_state(context.length)
-        gates = self.lstm.position_gates(1, num_steps - 1, context.length)
-        rest = None if factors is None else factors[1:]
-        first = states[-1].hidden if factors is None else states[-1].hidden * factors[0, -1]
-        return jnp.concatenate([first[None], self.lstm(z[:-1], gates, states, rest)])
+        factors = self._dropout(context, z.shape)
+        states, first = self._start(context, z.shape, factors)
+        gates = self.lstm.cells[0].gates(z[:-1])
+        positions = self.lstm.position_gates(1, z.shape[0] - 1, context.length)
+        rest = self.lstm(gates, positions, states, None if factors is None else factors[:, 1:])
+        return jnp.concatenate([first[None], rest])
 
     def inverse_and_log_det(self, y, context):
         """See ``Bijector``."""
-        y = jnp.where(step_mask(context.length, y.shape[0])[:, None], y, 0.0)
+        y = jnp.where(step_mask(context.length, y.shape[0])[..., None], y, 0.0)
         return jax.vmap(self.inner.inverse_and_log_det)(y, self.contexts(y, context))
 
     def forward_and_log_det(self, x, context):
         """See ``Bijector``."""
-        num_steps = x.shape[0]
-        x = jnp.where(step_mask(context.length, num_steps)[:, None], x, 0.0)
-        factors = self._dropout(context.dropout_key, num_steps)
-        states = self.initial_state(context.length)
-        gates = self.lstm.position_gates(1, num_steps, context.length)
-        summary = states[-1].hidden if factors is None else states[-1].hidden * factors[0, -1]
-        factors = None if factors is None else jnp.roll(factors, -1, axis=0)
+        x = jnp.where(step_mask(context.length, x.shape[0])[..., None], x, 0.0)
+        factors = self._dropout(context, x.shape)
+        start = self._start(context, x.shape, factors)
+        gates = self.lstm.position_gates(1, x.shape[0], context.length)
+        factors = None if factors is None else jnp.roll(jnp.swapaxes(factors, 0, 1), -1, axis=0)
 
         def step(carry, inputs):
             states, summary = carry
@@ -103,7 +121,7 @@ class Recurrent(Bijector):
             gates_t += self.lstm.cells[0].gates(y_t)
             return self.lstm.step(gates_t, states, factors_t), (y_t, log_det)
 
-        return jax.lax.scan(step, (states, summary), (x, gates, factors))[1]
+        return jax.lax.scan(step, start, (x, gates, factors))[1]
 
 
 def inverse_autoregressive(inner: Bijector, *args, **kwargs) -> Bijector:
@@ -118,8 +136,9 @@ class PerStep(Bijector):
         self.inner, self.max_length = inner, max_length
 
     def _apply(self, function, x, context):
-        x = jnp.where(step_mask(context.length, x.shape[0])[:, None], x, 0.0)
-        return jax.vmap(function)(x, position_one_hot(context.length, x.shape[0], self.max_length))
+        x = jnp.where(step_mask(context.length, x.shape[0])[..., None], x, 0.0)
+        position = position_one_hot(context.length, x.shape[0], self.max_length)
+        return jax.vmap(function)(x, position)
 
     def forward_and_log_det(self, x, context):
         """See ``Bijector``."""

@@ -6,16 +6,16 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.nn.linear import Linear, project, uniform
+from nlf_jax.nn.linear import FULL_PRECISION, Linear, look_up, project, uniform
 
 
 class Categorical:
-    """Symbols are ids, int32 [T]; scores are logits [T, V]."""
+    """Symbols are ids, int32 [T, *B]; scores are logits [T, *B, V]."""
 
     @staticmethod
-    def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T E"]:
+    def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T *B E"]:
         """Embedding of every symbol."""
-        return table[x]
+        return look_up(table, x)
 
     @staticmethod
     def log_prob(scores: Float[Array, "... V"], x: Array) -> Float[Array, "..."]:
@@ -40,10 +40,10 @@ class Categorical:
 
 
 class Bernoulli:
-    """Symbols are bit vectors [T, V]; scores are logits of each bit."""
+    """Symbols are bit vectors [T, *B, V]; scores are logits of each bit."""
 
     @staticmethod
-    def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T E"]:
+    def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T *B E"]:
         """Sum of the embeddings of the bits that are set."""
         return project(x.astype(table.dtype), table)
 
@@ -66,14 +66,14 @@ class Bernoulli:
     @staticmethod
     def hide(x: Array, mask: Array) -> Array:
         """Bits with the padded steps replaced by zeros."""
-        return jnp.where(mask[:, None], x, jnp.zeros((), x.dtype))
+        return jnp.where(mask[..., None], x, jnp.zeros((), x.dtype))
 
 
 class BernoulliMixture(Bernoulli):
     """Bits depend on each other by way of the component, one of K, that they are drawn from.
 
-    Symbols are bit vectors [T, V]; scores are [T, K, V + 1]: the logits of each component's bits
-    and, last, of the component itself.
+    Symbols are bit vectors [T, *B, V]; scores are [T, *B, K, V + 1]: the logits of each component's
+    bits and, last, of the component itself.
     """
 
     @staticmethod
@@ -130,8 +130,11 @@ class OutputLayer(nnx.Module):
         self, features: Float[Array, "... I"], embedding: Float[Array, "V E"]
     ) -> Float[Array, "... V"]:
         weight = embedding if self.weight is None else self.weight[...]
-        h = self.first(features)
-        return project(h, weight.T) + self.bias[...]
+        bias = project(self.first.bias[...], weight.T) + self.bias[...]
+        # In the cheaper order: for many rows the two weights are multiplied first.
+        chain = [features.reshape(-1, features.shape[-1]), self.first.weight[...], weight.T]
+        scores = jnp.linalg.multi_dot(chain, precision=FULL_PRECISION)
+        return scores.reshape(*features.shape[:-1], -1) + bias
 
 
 class MixtureOutputLayer(nnx.Module):

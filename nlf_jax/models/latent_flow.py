@@ -1,19 +1,20 @@
 """The latent flow model: posterior, flow prior and likelihood of one sequence."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import choose, create_output, emission_of
 from nlf_jax.models.priors import create_prior
-from nlf_jax.nn.linear import Linear, uniform
-from nlf_jax.nn.lstm import BiLSTM
+from nlf_jax.nn.linear import Linear, project, uniform
+from nlf_jax.nn.lstm import BiLSTM, Inputs
 from nlf_jax.nn.position import step_mask
 
 
@@ -27,24 +28,24 @@ class Terms(NamedTuple):
 
 
 class StepTerms(NamedTuple):
-    """The same for one sequence and sample before the sum; meaningless at padded steps."""
+    """The same for every step before the sum; meaningless at padded steps."""
 
-    reconstruction: Float[Array, "T"]
-    log_posterior: Float[Array, "T"]
-    log_prior: Float[Array, "T"]
+    reconstruction: Float[Array, "T *B"]
+    log_posterior: Float[Array, "T *B"]
+    log_prior: Float[Array, "T *B"]
 
 
 class Gaussian(NamedTuple):
     """Diagonal Gaussian of every step."""
 
-    mean: Float[Array, "T D"]
-    log_variance: Float[Array, "T D"]
+    mean: Float[Array, "T *B D"]
+    log_variance: Float[Array, "T *B D"]
 
-    def sample(self, noise: Float[Array, "T D"]) -> Float[Array, "T D"]:
+    def sample(self, noise: Float[Array, "T *B D"]) -> Float[Array, "T *B D"]:
         """The point that standard normal noise is moved to."""
         return self.mean + jnp.exp(0.5 * self.log_variance) * noise
 
-    def log_prob_at(self, noise: Float[Array, "T D"]) -> Float[Array, "T"]:
+    def log_prob_at(self, noise: Float[Array, "T *B D"]) -> Float[Array, "T *B"]:
         """Log density at ``sample(noise)``."""
         return standard_normal_log_prob(noise) - 0.5 * self.log_variance.sum(-1)
 
@@ -58,12 +59,12 @@ class Posterior(nnx.Module):
         self.out = Linear(2 * config.hidden, 2 * config.latent, rngs=rngs)
 
     def __call__(
-        self, embedded: Float[Array, "T E"], length: Int[Array, ""], known: Int[Array, ""]
+        self, embedded: Inputs, length: Int[Array, "*B"], mask: Bool[Array, "T *B"]
     ) -> Gaussian:
-        """``known``: the steps after so many are not read, and their Gaussians mean nothing."""
-        mask = step_mask(known, embedded.shape[0])
+        """``mask``: where False a step is not read, and its Gaussian means nothing."""
         h = jnp.concatenate(self.encoder(embedded, length, mask), axis=-1)
-        out = self.out(h).reshape(h.shape[0], -1, 2)
+        out = self.out(h)
+        out = out.reshape(*out.shape[:-1], -1, 2)
         return Gaussian(out[..., 0], out[..., 1])
 
 
@@ -77,19 +78,28 @@ class Likelihood(nnx.Module):
         width = config.embedding if config.tied else config.hidden
         self.out = create_output(config, features, width, num_symbols, rngs)
 
-    def features(self, z: Float[Array, "T D"], length: Int[Array, ""]) -> Float[Array, "T F"]:
+    def features(
+        self, z: Float[Array, "T *B D"], length: Int[Array, "*B"]
+    ) -> Float[Array, "T *B F"]:
         """[z_t, forward state at t-1, backward state at t+1]; zeros beyond both ends."""
         mask = step_mask(length, z.shape[0])
-        ahead, back = self.decoder(z, length, mask)
-        before = jnp.pad(ahead[:-1], ((1, 0), (0, 0)))
-        after = jnp.pad(back[1:], ((0, 1), (0, 0)))
+        ahead, back = self.decoder(partial(project, z), length, mask)
+        edge = jnp.zeros_like(ahead[:1])
+        before, after = jnp.concatenate([edge, ahead[:-1]]), jnp.concatenate([back[1:], edge])
         return jnp.concatenate([z, before, after], axis=-1)
 
 
-class LatentFlow(nnx.Module):
-    """Latent normalizing flow for one discrete sequence (Ziegler & Rush, 2019).
+def split_each(keys: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
+    """Two keys for each of N."""
+    first, second = jax.vmap(jax.random.split, out_axes=1)(keys)
+    return first, second
 
-    z ~ flow prior given the length; x_t ~ emission given z and the length, independently.
+
+class LatentFlow(nnx.Module):
+    """Latent normalizing flow for discrete sequences (Ziegler & Rush, 2019).
+
+    z ~ flow prior given the length; x_t ~ emission given z and the length, independently. Arrays
+    have the steps first, then batch axes, if any; those of a length may be of size 1.
     """
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
@@ -105,30 +115,36 @@ class LatentFlow(nnx.Module):
         return emission_of(self.config)
 
     def encode(
-        self, x: Array, length: Int[Array, ""], known: Int[Array, ""] | None = None
+        self, x: Array, length: Int[Array, "*B"], known: Int[Array, "*B"] | None = None
     ) -> Gaussian:
         """q(z | x); if only the first ``known`` symbols are, the same read from those alone."""
-        known = length if known is None else known
-        x = self.emission.hide(x, step_mask(known, x.shape[0]))
-        return self.posterior(self.emission.embed(self.embedding[...], x), length, known)
+        mask = step_mask(length if known is None else known, x.shape[0])
+        x = self.emission.hide(x, mask)
+        # Symbol by symbol what the embedding adds to the gates, instead of step by step.
+        embedded = lambda weight: self.emission.embed(  # noqa: E731
+            project(self.embedding[...], weight), x
+        )
+        return self.posterior(embedded, length, mask)
 
-    def scores(self, z: Float[Array, "T D"], length: Int[Array, ""]) -> Float[Array, "T V"]:
-        """Scores of p(x_t | z)."""
-        z = jnp.where(step_mask(length, z.shape[0])[:, None], z, 0.0)
+    def scores(self, z: Float[Array, "T *B D"], length: Int[Array, "*B"]) -> Array:
+        """Scores of p(x_t | z), [T, *B, ..]."""
+        z = jnp.where(step_mask(length, z.shape[0])[..., None], z, 0.0)
         return self.likelihood.out(self.likelihood.features(z, length), self.embedding[...])
 
-    def prior_log_prob(self, z: Float[Array, "T D"], context: SequenceContext):
-        """log p(z_t | z_{<t}) for every step t, float32 [T]."""
+    def prior_log_prob(
+        self, z: Float[Array, "T *B D"], context: SequenceContext
+    ) -> Float[Array, "T *B"]:
+        """log p(z_t | z_{<t}) for every step t."""
         noise, log_det = self.prior.inverse_and_log_det(z, context)
         return standard_normal_log_prob(noise) + log_det
 
     def step_terms(
         self,
         x: Array,
-        length: Int[Array, ""],
+        length: Int[Array, "*B"],
         posterior: Gaussian,
-        noise: Float[Array, "T D"],
-        dropout_key: PRNGKeyArray | None = None,
+        noise: Float[Array, "T *B D"],
+        dropout_keys: PRNGKeyArray | None = None,
     ) -> StepTerms:
         """Terms of the bound at the posterior sample that ``noise`` gives."""
         z = posterior.sample(noise)
@@ -136,89 +152,109 @@ class LatentFlow(nnx.Module):
         return StepTerms(
             self.emission.log_prob(self.scores(z, length), x),
             posterior.log_prob_at(noise),
-            self.prior_log_prob(z, SequenceContext(length, dropout_key)),
+            self.prior_log_prob(z, SequenceContext(length, dropout_keys)),
         )
 
     def terms(
         self,
         x: Array,
         lengths: Int[Array, "B"],
-        key: PRNGKeyArray,
+        keys: PRNGKeyArray,
         *,
         num_samples: int,
         train: bool = False,
     ) -> Terms:
         """Reconstruction and KL of every sequence of a batch for each of S posterior samples.
 
-        The samples are rows of one larger batch, so that every matrix product sees B * S rows.
+        The posterior is run once; the samples are a second batch axis of everything after it.
 
         Args:
+            x: symbols [B, T, ..].
+            keys: [B], one for each row.
             train: dropout is on.
         """
-        rows, num_steps = lengths.shape[0] * num_samples, x.shape[1]
-        repeat = lambda tree: jax.tree.map(lambda a: jnp.repeat(a, num_samples, 0), tree)  # noqa: E731
-        posterior, x, lengths = repeat((jax.vmap(self.encode)(x, lengths), x, lengths))
-        noise_key, dropout_key = jax.random.split(key)
-        noise = jax.random.normal(noise_key, (rows, num_steps, self.config.latent))
-        dropout_keys = jax.random.split(dropout_key, rows) if train else None
-        steps = jax.vmap(self.step_terms)(x, lengths, posterior, noise, dropout_keys)
-        mask = jax.vmap(step_mask, (0, None))(lengths, num_steps)
-        total = jax.tree.map(lambda term: jnp.where(mask, term, 0.0).sum(1), steps)
-        kl = total.log_posterior - total.log_prior
-        return Terms(total.reconstruction.reshape(-1, num_samples), kl.reshape(-1, num_samples))
+        x, num_steps = jnp.swapaxes(x, 0, 1), x.shape[1]
+        noise_keys, dropout_keys = split_each(keys)
+        noise = self._draw_noise(noise_keys, num_steps, num_samples)
+        posterior, x, lengths = (
+            jax.tree.map(partial(jnp.expand_dims, axis=axis), tree)
+            for tree, axis in ((self.encode(x, lengths), 2), (x, 2), (lengths, 1))
+        )
+        steps = self.step_terms(x, lengths, posterior, noise, dropout_keys if train else None)
+        mask = step_mask(lengths, num_steps)
+        total = jax.tree.map(lambda term: jnp.where(mask, term, 0.0).sum(0), steps)
+        return Terms(total.reconstruction, total.log_posterior - total.log_prior)
 
     def generate(
         self,
-        length: Int[Array, ""],
+        lengths: Int[Array, "N"],
         num_steps: int,
-        key: PRNGKeyArray,
+        keys: PRNGKeyArray,
         temperature: Float[Array, ""],
         greedy: bool,
     ) -> Array:
-        """Draw one sequence of the given length, [num_steps] symbols, arbitrary past the end.
+        """Draw N sequences of the given lengths: [N, num_steps, ..], arbitrary past the end.
 
         Args:
+            keys: [N], one for each sequence.
             temperature: factor on the noise's standard deviation and divisor of the scores.
             greedy: take the most probable symbol given z instead of drawing one.
         """
-        noise_key, emission_key = jax.random.split(key)
-        noise = temperature * jax.random.normal(noise_key, (num_steps, self.config.latent))
-        z, _ = self.prior.forward_and_log_det(noise, SequenceContext(length))
-        return choose(self.emission, self.scores(z, length), emission_key, temperature, greedy)
+        noise_keys, emission_keys = split_each(keys)
+        noise = temperature * self._draw_noise(noise_keys, num_steps)
+        z, _ = self.prior.forward_and_log_det(noise, SequenceContext(lengths))
+        return self.draw(self.scores(z, lengths), emission_keys, temperature, greedy)
 
     def continuation(
         self,
         opening: Array,
-        length: Int[Array, ""],
+        lengths: Int[Array, "N"],
         num_steps: int,
-        key: PRNGKeyArray,
+        keys: PRNGKeyArray,
         temperature: Float[Array, ""],
         greedy: bool,
-    ) -> tuple[Array, Float[Array, ""]]:
-        """Propose one sequence that begins with the opening; arguments: see ``generate``.
+    ) -> tuple[Array, Float[Array, "N"]]:
+        """Propose N sequences that begin with the opening; arguments: see ``generate``.
 
         The latents of the k opening steps come from the posterior that has read the opening, the
         noise of the later steps from N(0, I). Every prior here is triangular in time, so the
         opening's latents are those of the first k steps of noise.
 
         Returns:
-            The sequence, [num_steps], and the log importance weight of the latents:
+            The sequences, [N, num_steps, ..], and the log importance weights of the latents:
             ``log p(opening | z) + log p(z_{1..k}) - log q(z_{1..k} | opening)``, nats.
         """
         num_known = opening.shape[0]
-        noise_key, emission_key = jax.random.split(key)
-        fresh = jax.random.normal(noise_key, (num_steps, self.config.latent))
-        padding = [(0, num_steps - num_known)] + [(0, 0)] * (opening.ndim - 1)
-        posterior = self.encode(jnp.pad(opening, padding), length, jnp.int32(num_known))
-        known = step_mask(jnp.int32(num_known), num_steps)[:, None]
+        noise_keys, emission_keys = split_each(keys)
+        fresh = self._draw_noise(noise_keys, num_steps)
+        x = jnp.pad(opening, [(0, num_steps - num_known)] + [(0, 0)] * (opening.ndim - 1))
+        x = jnp.broadcast_to(x[:, None], (num_steps, *lengths.shape, *x.shape[1:]))
+        known = jnp.full_like(lengths, num_known)
+        posterior = self.encode(x, lengths, known)
+        known = step_mask(known, num_steps)[..., None]
         start = jnp.where(known, posterior.sample(fresh), 0.0)
-        noise, log_det = self.prior.inverse_and_log_det(start, SequenceContext(length))
-        log_prior = standard_normal_log_prob(noise) + log_det
+        noise, log_det = self.prior.inverse_and_log_det(start, SequenceContext(lengths))
+        log_weights = standard_normal_log_prob(noise) + log_det - posterior.log_prob_at(fresh)
         noise = jnp.where(known, noise, temperature * fresh)
-        z, _ = self.prior.forward_and_log_det(noise, SequenceContext(length))
-        scores = self.scores(z, length)
-        symbols = choose(self.emission, scores, emission_key, temperature, greedy)
-        log_weights = log_prior - posterior.log_prob_at(fresh)
-        log_weights = log_weights[:num_known] + self.emission.log_prob(scores[:num_known], opening)
-        opening = opening.astype(symbols.dtype)
-        return jnp.concatenate([opening, symbols[num_known:]]), log_weights.sum()
+        z, _ = self.prior.forward_and_log_det(noise, SequenceContext(lengths))
+        scores = self.scores(z, lengths)
+        log_weights += self.emission.log_prob(scores, x)
+        symbols = self.draw(scores, emission_keys, temperature, greedy)
+        opening = jnp.swapaxes(x[:num_known], 0, 1).astype(symbols.dtype)
+        symbols = jnp.concatenate([opening, symbols[:, num_known:]], axis=1)
+        return symbols, log_weights[:num_known].sum(0)
+
+    def draw(
+        self, scores: Array, keys: PRNGKeyArray, temperature: Float[Array, ""], greedy: bool
+    ) -> Array:
+        """Symbols [N, T, ..] given their scores [T, N, ..]; arguments: see ``generate``."""
+        pick = partial(choose, self.emission, temperature=temperature, greedy=greedy)
+        return jax.vmap(pick, (1, 0))(scores, keys)
+
+    def _draw_noise(
+        self, keys: PRNGKeyArray, num_steps: int, *batch: int
+    ) -> Float[Array, "T N *B D"]:
+        """Standard normal; a row's own does not depend on the other rows."""
+        shape = (num_steps, *batch, self.config.latent)
+        draw = lambda key: jax.random.normal(key, shape)  # noqa: E731
+        return jax.vmap(draw, out_axes=1)(keys)

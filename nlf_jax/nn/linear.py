@@ -1,9 +1,9 @@
-"""Affine maps with an explicit initial range and an explicit matrix-product precision."""
+"""Linear maps with an explicit initial range and an explicit matrix-product precision."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 FULL_PRECISION = jax.lax.Precision.HIGHEST
 
@@ -14,8 +14,30 @@ def uniform(rngs: nnx.Rngs, shape: tuple[int, ...], bound: float) -> nnx.Param:
 
 
 def project(x: Float[Array, "... I"], weight: Float[Array, "I O"]) -> Float[Array, "... O"]:
-    """``x W`` on the last axis, in full float32 precision on every platform."""
-    return jnp.matmul(x, weight, precision=FULL_PRECISION)
+    """``x W`` on the last axis, in full float32 precision on every platform.
+
+    As one product of two matrices, which makes of the weight's gradient one too. With several axes
+    to sum over XLA would copy the larger factor of it for a CPU.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    product = jnp.matmul(rows, weight, precision=FULL_PRECISION)
+    return product.reshape(*x.shape[:-1], weight.shape[-1])
+
+
+@jax.custom_jvp
+def look_up(table: Float[Array, "N F"], index: Int[Array, "*n"]) -> Float[Array, "*n F"]:
+    """``table[index]``, a product with one-hots that is not carried out.
+
+    The tangent is such a product, and so is what the backward pass makes of it: on a CPU many times
+    faster than the scatter that JAX would transpose the look-up into.
+    """
+    return table[index]
+
+
+@look_up.defjvp
+def _look_up_jvp(primals, tangents):
+    (table, index), (table_dot, _) = primals, tangents
+    return look_up(table, index), project(jax.nn.one_hot(index, table.shape[0]), table_dot)
 
 
 class Linear(nnx.Module):

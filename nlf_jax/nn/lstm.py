@@ -1,165 +1,19 @@
-"""LSTM layers for one sequence; batch with ``jax.vmap``.
+"""LSTM layers; batch axes come after the axis of steps."""
 
-The recurrence has a hand-written tangent (``jax.custom_jvp``). Everything in the tangent that is
-not recurrent happens for all steps at once, so its transpose, which is the backward pass, computes
-each weight gradient as one matrix product over all steps and examples. Being plain JAX it works
-under vmap, in forward and reverse mode, and to any order.
-"""
-
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nlf_jax.nn.linear import project, uniform
 from nlf_jax.nn.position import PositionEmbedding
+from nlf_jax.nn.recurrence import LSTMState, lstm, lstm_step, zero_state
 
-
-class LSTMState(NamedTuple):
-    """Hidden and cell state, each [H]."""
-
-    hidden: Float[Array, "H"]
-    cell: Float[Array, "H"]
-
-
-def zero_state(size: int) -> LSTMState:
-    """The all-zero state."""
-    return LSTMState(jnp.zeros(size), jnp.zeros(size))
-
-
-def _activate(gates: Float[Array, "4H"]) -> Float[Array, "4H"]:
-    """sigmoid(i), sigmoid(f), tanh(g), sigmoid(o), as one tanh: sigmoid(x) = (1 + tanh(x/2)) / 2.
-
-    XLA on a CPU makes of three sigmoids and a tanh a kernel that is four times slower.
-    """
-    scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), gates.shape[-1] // 4)
-    return jnp.tanh(gates * scale) * scale + (1 - scale)
-
-
-def lstm_step(
-    gates_x: Float[Array, "4H"], weight: Float[Array, "H 4H"], state: LSTMState
-) -> LSTMState:
-    """One step: ``c' = f c + i g``, ``h' = o tanh(c')`` with gates ``gates_x + h W``.
-
-    Args:
-        gates_x: the input's share of the gates i, f, g, o, biases included.
-        weight: recurrent weight.
-    """
-    return _step(gates_x, weight, 1.0, state)[0]
-
-
-def _step(gates_x, weight, keep, state: LSTMState) -> tuple[LSTMState, Float[Array, "4H"]]:
-    """The state times ``keep``, and the activated gates."""
-    gates = _activate(gates_x + project(state.hidden, weight))
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
-    cell = keep * (f * state.cell + i * g)
-    return LSTMState(o * jnp.tanh(cell), cell), gates
-
-
-def _lstm_scan(gates_x, weight, initial, keep, reverse):
-    def step(state, inputs):
-        state, _ = _step(inputs[0], weight, inputs[1], state)
-        return state, state.hidden
-
-    return jax.lax.scan(step, initial, (gates_x, keep), reverse=reverse)[1]
-
-
-@jax.custom_jvp
-def _forward_lstm(gates_x, weight, initial, keep):
-    return _lstm_scan(gates_x, weight, initial, keep, reverse=False)
-
-
-@jax.custom_jvp
-def _backward_lstm(gates_x, weight, initial, keep):
-    return _lstm_scan(gates_x, weight, initial, keep, reverse=True)
-
-
-def _states_and_gates(gates_x, weight, initial, keep, reverse):
-    def step(state, inputs):
-        state, gates = _step(inputs[0], weight, inputs[1], state)
-        return state, (state.cell, gates)
-
-    cells, gates = jax.lax.scan(step, initial, (gates_x, keep), reverse=reverse)[1]
-    out = jnp.split(gates, 4, axis=-1)[3]
-    return LSTMState(out * jnp.tanh(cells), cells), gates
-
-
-def _previous(states: LSTMState, initial: LSTMState, reverse: bool) -> LSTMState:
-    """The state that every step started from."""
-    if reverse:
-        return jax.tree.map(lambda s, s0: jnp.concatenate([s[1:], s0[None]]), states, initial)
-    return jax.tree.map(lambda s, s0: jnp.concatenate([s0[None], s[:-1]]), states, initial)
-
-
-def _coefficients(states: LSTMState, previous: LSTMState, gates, keep):
-    """What the tangents of the gates, of the last cell and of the new cell are multiplied by."""
-    keep = keep[:, None]
-    i, f, g, o = jnp.split(keep * gates, 4, axis=-1)
-    tanh_c = jnp.tanh(states.cell)
-    from_gates = (i * (1 - i) * g, f * (1 - f) * previous.cell, i * (1 - g * g))
-    from_gates = jnp.concatenate([*from_gates, o * (1 - o) * tanh_c], axis=-1)
-    return from_gates, f, o * (1 - tanh_c**2)
-
-
-def _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse):
-    # The transposed recurrence multiplies by the transposed weight: laid out before the loop.
-    transposed = jax.lax.optimization_barrier(weight.T)
-
-    def step(state, inputs):
-        gates, (from_gates, from_last, from_cell) = inputs
-        gates = from_gates * (gates + project(state.hidden, transposed.T))
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        cell = from_last * state.cell + i + f + g
-        hidden = o + from_cell * cell
-        return LSTMState(hidden, cell), hidden
-
-    return jax.lax.scan(step, initial_dot, (gates_dot, coefficients), reverse=reverse)[1]
-
-
-def _lstm_jvp(primals, tangents, reverse):
-    gates_x, weight, initial, keep = primals
-    gates_dot, weight_dot, initial_dot, _ = tangents
-    states, gates = _states_and_gates(gates_x, weight, initial, keep, reverse)
-    previous = _previous(states, initial, reverse)
-    coefficients = _coefficients(states, previous, gates, keep)
-    gates_dot = gates_dot + project(previous.hidden, weight_dot)
-    tangent = _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse)
-    return states.hidden, tangent
-
-
-@_forward_lstm.defjvp
-def _forward_lstm_jvp(primals, tangents):
-    return _lstm_jvp(primals, tangents, reverse=False)
-
-
-@_backward_lstm.defjvp
-def _backward_lstm_jvp(primals, tangents):
-    return _lstm_jvp(primals, tangents, reverse=True)
-
-
-def lstm(
-    gates_x: Float[Array, "T 4H"],
-    weight: Float[Array, "H 4H"],
-    initial: LSTMState,
-    mask: Bool[Array, "T"],
-    *,
-    reverse: bool = False,
-) -> Float[Array, "T H"]:
-    """Hidden states of an LSTM, in the order of the inputs.
-
-    Args:
-        gates_x: the inputs' share of the gates i, f, g, o, biases included.
-        weight: recurrent weight.
-        initial: the state before the first step.
-        mask: where it is False the state is set to zero, so that a reverse pass over a
-            right-padded sequence starts afresh at its last real step. ``gates_x`` must be finite.
-        reverse: run from the last step to the first.
-    """
-    run = _backward_lstm if reverse else _forward_lstm
-    return run(gates_x, weight, initial, mask.astype(gates_x.dtype))
+# What a weight [I, F] makes of the inputs of all steps: their product with it, [T, *B, F].
+Inputs = Callable[[Array], Array]
 
 
 class LSTMCell(nnx.Module):
@@ -175,9 +29,26 @@ class LSTMCell(nnx.Module):
         self.input_bias = uniform(rngs, (4 * hidden,), bound)
         self.hidden_bias = uniform(rngs, (4 * hidden,), bound)
 
+    def __call__(
+        self,
+        gates_x: Float[Array, "T *B 4H"],
+        offset: Float[Array, "T *B 4H"],
+        initial: LSTMState,
+        mask: Bool[Array, "T *B"],
+        *,
+        reverse: bool = False,
+    ) -> Float[Array, "T *B H"]:
+        """See ``lstm``."""
+        return lstm(gates_x, offset, self.hidden_weight[...], initial, mask, reverse=reverse)
+
     def gates(self, inputs: Float[Array, "... I"]) -> Float[Array, "... 4H"]:
-        """The inputs' share of the gates, biases included."""
-        return project(inputs, self.input_weight[...]) + self.bias
+        """The inputs' share of the gates."""
+        return project(inputs, self.input_weight[...])
+
+    def biases(self, gates_x: Float[Array, "T *B 4H"]) -> Float[Array, "T *B 4H"]:
+        """The bias as the offset of such gates."""
+        shape = (gates_x.shape[0], *[1] * (gates_x.ndim - 2), self.bias.size)
+        return jnp.broadcast_to(self.bias, shape)
 
     @property
     def bias(self) -> Float[Array, "4H"]:
@@ -209,44 +80,69 @@ class LSTM(nnx.Module):
         """H."""
         return self.cells[0].hidden_size
 
-    def position_gates(self, first: int, num_steps: int, length: Int[Array, ""]) -> Array:
-        """The position's share of the first layer's gates from step ``first`` on, [T, 4H]."""
-        if self.position is None:
-            return jnp.zeros((num_steps, 4 * self.hidden_size))
-        return self.position(first, num_steps, length, longest=first + num_steps)
+    def position_gates(
+        self, first: int, num_steps: int, length: Int[Array, "*B"]
+    ) -> Float[Array, "T *B 4H"]:
+        """The first layer's biases and positions, for the steps from ``first`` on."""
+        longest = first + num_steps
+        return _position_gates(self.cells[0], self.position, first, num_steps, length, longest)
 
     def __call__(
         self,
-        inputs: Float[Array, "T I"],
-        position_gates: Float[Array, "T 4H"],
+        gates: Float[Array, "T *B 4H"],
+        position_gates: Float[Array, "T *B 4H"],
         initial: list[LSTMState],
-        dropout: Float[Array, "T L H"] | None = None,
-    ) -> Float[Array, "T H"]:
-        """The top layer's states. ``dropout`` multiplies each layer's output."""
-        mask = jnp.ones(inputs.shape[0], bool)
-        h, extra = inputs, position_gates
+        dropout: Float[Array, "L T *B H"] | None = None,
+    ) -> Float[Array, "T *B H"]:
+        """The top layer's states.
+
+        Args:
+            gates: the inputs' share of the first layer's.
+            initial: of every layer.
+            dropout: factors on each layer's output.
+        """
+        mask, offset = jnp.ones((gates.shape[0], *[1] * (gates.ndim - 2)), bool), position_gates
         for layer, (cell, state) in enumerate(zip(self.cells, initial, strict=True)):
-            h = lstm(cell.gates(h) + extra, cell.hidden_weight[...], state, mask)
-            h, extra = h if dropout is None else h * dropout[:, layer], 0.0
+            if layer > 0:
+                gates = cell.gates(h)
+                offset = cell.biases(gates)
+            h = cell(gates, offset, state, mask)
+            h = h if dropout is None else h * dropout[layer]
         return h
 
     def step(
         self,
-        gates: Float[Array, "4H"],
+        gates: Float[Array, "*B 4H"],
         states: list[LSTMState],
-        dropout: Float[Array, "L H"] | None = None,
-    ) -> tuple[list[LSTMState], Float[Array, "H"]]:
+        dropout: Float[Array, "L *B H"] | None = None,
+    ) -> tuple[list[LSTMState], Float[Array, "*B H"]]:
         """One step of every layer: the new states and the top layer's output.
 
         Args:
-            gates: the first layer's, biases included, without its state's share.
+            gates: the first layer's, without its state's share.
         """
         new, h = [], gates
         for layer, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
-            gates = cell.gates(h) if layer > 0 else gates
+            gates = gates if layer == 0 else cell.gates(h) + cell.bias
             new.append(lstm_step(gates, cell.hidden_weight[...], state))
             h = new[-1].hidden if dropout is None else new[-1].hidden * dropout[layer]
         return new, h
+
+
+def dropout_factors(
+    keys: PRNGKeyArray, rate: float, shape: tuple[int, ...], num_layers: int, hidden: int
+) -> Float[Array, "L T *B H"]:
+    """0 with probability ``rate``, else ``1 / (1 - rate)``.
+
+    Args:
+        keys: for the batch axes, or the first few of them.
+        shape: [T, *B].
+    """
+    sizes = (*shape[1 + keys.ndim :], shape[0], num_layers, hidden)
+    draw = partial(jax.random.bernoulli, p=1.0 - rate, shape=sizes)
+    for _ in range(keys.ndim):
+        draw = jax.vmap(draw)
+    return jnp.moveaxis(draw(keys), (-2, -3), (0, 1)) / (1.0 - rate)
 
 
 class BiLSTM(nnx.Module):
@@ -262,21 +158,38 @@ class BiLSTM(nnx.Module):
         self.backward_position = _gate_positions(max_length, hidden, rngs)
 
     def __call__(
-        self, inputs: Float[Array, "T I"], length: Int[Array, ""], mask: Bool[Array, "T"]
-    ) -> tuple[Float[Array, "T H"], Float[Array, "T H"]]:
+        self, inputs: Inputs, length: Int[Array, "*B"], mask: Bool[Array, "T *B"]
+    ) -> tuple[Float[Array, "T *B H"], Float[Array, "T *B H"]]:
         """States of the last layer, forward and backward; zero at padded steps."""
-        steps = inputs.shape[0]
-        extra_f = self.forward_position(0, steps, length, longest=steps)
-        extra_b = self.backward_position(0, steps, length, longest=steps)
-        h, zero = inputs, zero_state(self.forward[0].hidden_size)
-        for fwd, bwd in zip(self.forward, self.backward, strict=True):
-            ahead = lstm(fwd.gates(h) + extra_f, fwd.hidden_weight[...], zero, mask)
-            back = lstm(bwd.gates(h) + extra_b, bwd.hidden_weight[...], zero, mask, reverse=True)
-            h, extra_f, extra_b = jnp.concatenate([ahead, back], -1), 0.0, 0.0
-        return ahead, back
+        positions = (self.forward_position, self.backward_position)
+        layers = list(zip(self.forward, self.backward, strict=True))
+        gates = [inputs(cell.input_weight[...]) for cell in layers[0]]
+        offsets = [
+            _position_gates(cell, position, 0, len(mask), length, len(mask))
+            for cell, position in zip(layers[0], positions, strict=True)
+        ]
+        states = _both_directions(layers[0], gates, offsets, mask)
+        for cells in layers[1:]:
+            h = jnp.concatenate(states, -1)
+            gates = [cell.gates(h) for cell in cells]
+            offsets = [cell.biases(gates[0]) for cell in cells]
+            states = _both_directions(cells, gates, offsets, mask)
+        return states
+
+
+def _both_directions(cells, gates, offsets, mask) -> tuple[Array, Array]:
+    zero = zero_state(cells[0].hidden_size)
+    ahead = cells[0](gates[0], offsets[0], zero, mask)
+    return ahead, cells[1](gates[1], offsets[1], zero, mask, reverse=True)
 
 
 def _gate_positions(max_length: int, hidden: int, rngs: nnx.Rngs):
     if max_length == 0:
         return None
     return PositionEmbedding(max_length, 4 * hidden, bound=hidden**-0.5, rngs=rngs)
+
+
+def _position_gates(cell: LSTMCell, position, first, num_steps, length, longest) -> Array:
+    if position is None:
+        return jnp.broadcast_to(cell.bias, (num_steps, *jnp.shape(length), cell.bias.size))
+    return position(first, num_steps, length, longest=longest) + cell.bias

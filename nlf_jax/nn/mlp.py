@@ -27,7 +27,9 @@ class MLP(nnx.Module):
         sizes = [in_size] + [hidden] * hidden_layers + [out_size]
         self.layers = nnx.List([Linear(i, o, rngs=rngs) for i, o in pairwise(sizes)])
 
-    def __call__(self, x: Float[Array, "I"], context: Float[Array, "C"]) -> Float[Array, "O"]:
+    def __call__(
+        self, x: Float[Array, "... I"], context: Float[Array, "... C"]
+    ) -> Float[Array, "... O"]:
         h = self.layers[0](x) + project(context, self.context[...])
         for layer in list(self.layers)[1:]:
             h = layer(jax.nn.relu(h))
@@ -75,7 +77,9 @@ class MaskedMLP(nnx.Module):
         ascending = np.arange(1, self.size + 1)
         return ascending[::-1] if self.reverse else ascending
 
-    def __call__(self, y: Float[Array, "D"], context: Float[Array, "C"]) -> Float[Array, "D P"]:
+    def __call__(
+        self, y: Float[Array, "... D"], context: Float[Array, "... C"]
+    ) -> Float[Array, "... D P"]:
         degrees, below = made_degrees(self.size, self.hidden), self.order
         h, shift = y, project(context, self.context[...])
         for layer in self.layers:
@@ -83,7 +87,8 @@ class MaskedMLP(nnx.Module):
             below, shift = degrees, 0.0
         mask = (self.order[None] - 1 >= degrees[:, None]).astype(np.float32)[..., None]
         weight = (self.out_weight[...] * mask).reshape(self.hidden, -1)
-        return project(h, weight).reshape(self.size, self.num_outputs) + self.out_bias[...]
+        outputs = project(h, weight)
+        return outputs.reshape(*h.shape[:-1], self.size, self.num_outputs) + self.out_bias[...]
 
 
 def _masked(h: Array, weight: Array, degrees_in: np.ndarray, degrees_out: np.ndarray) -> Array:

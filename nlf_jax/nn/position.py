@@ -1,46 +1,34 @@
-"""Positions in a sequence of known length: counted from the start and from the end."""
+"""Positions in a sequence of known length: counted from the start and from the end.
+
+A length may have batch axes; they come after the axis of steps.
+"""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from nlf_jax.nn.linear import project, uniform
+from nlf_jax.nn.linear import look_up, uniform
 
 
-def step_mask(length: Int[Array, ""], num_steps: int) -> Array:
-    """True at the steps t < length; bool [num_steps]."""
-    return jnp.arange(num_steps) < length
+def step_mask(length: Int[Array, "*B"], num_steps: int) -> Bool[Array, "T *B"]:
+    """True at the steps t < length."""
+    return steps_left(length, 0, num_steps) >= 0
+
+
+def steps_left(length: Int[Array, "*B"], first: int, num_steps: int) -> Int[Array, "T *B"]:
+    """``length - 1 - t`` for the steps t from ``first`` on: how many steps follow t."""
+    steps = jnp.arange(first, first + num_steps)
+    return length - 1 - jnp.expand_dims(steps, range(1, 1 + jnp.ndim(length)))
 
 
 def position_one_hot(
-    length: Int[Array, ""], num_steps: int, max_length: int
-) -> Float[Array, "T 2*max_length"]:
+    length: Int[Array, "*B"], num_steps: int, max_length: int
+) -> Float[Array, "T *B 2*max_length"]:
     """``concat(one_hot(t), one_hot(length - 1 - t))`` for every step t; all zero past the end."""
-    steps = jnp.arange(num_steps)
+    left = steps_left(length, 0, num_steps)
     encode = lambda index: jax.nn.one_hot(index, max_length)  # noqa: E731
-    return jnp.concatenate([encode(steps), encode(length - 1 - steps)], axis=-1)
-
-
-@jax.custom_jvp
-def _look_up(
-    start: Float[Array, "T F"], end: Float[Array, "M F"], index: Int[Array, "T"]
-) -> Float[Array, "T F"]:
-    """``start[t] + end[index[t]]``.
-
-    The tangent is written as matrix products, which under vmap become one product over all
-    examples in the backward pass. What JAX would transpose by itself, a scatter and a sum over the
-    batch, is many times slower on a CPU.
-    """
-    return start + end[index]
-
-
-@_look_up.defjvp
-def _look_up_jvp(primals, tangents):
-    (start, end, index), (start_dot, end_dot, _) = primals, tangents
-    two_hot = jnp.concatenate([jnp.eye(index.size), jax.nn.one_hot(index, end.shape[0])], axis=1)
-    tables = jnp.concatenate([start_dot, end_dot])
-    return _look_up(start, end, index), project(two_hot, tables)
+    return jnp.concatenate([encode(length - 1 - left), encode(left)], axis=-1)
 
 
 class PositionEmbedding(nnx.Module):
@@ -55,16 +43,17 @@ class PositionEmbedding(nnx.Module):
         self.end = uniform(rngs, (max_length, features), bound)
 
     def __call__(
-        self, first: int, num_steps: int, length: Int[Array, ""], *, longest: int | None = None
-    ) -> Float[Array, "num_steps F"]:
+        self, first: int, num_steps: int, length: Int[Array, "*B"], *, longest: int | None = None
+    ) -> Float[Array, "num_steps *B F"]:
         """Values of the steps ``first``, .., ``first + num_steps - 1``.
 
         ``longest``: no length is greater; the smaller it is, the cheaper is the gradient.
         """
         start = _rows(self.start[...], first, num_steps)
+        start = jnp.expand_dims(start, range(1, 1 + jnp.ndim(length)))
         end = self.end[:longest]
-        index = length - 1 - first - jnp.arange(num_steps)
-        return _look_up(start, end, jnp.clip(index, 0, end.shape[0] - 1))
+        index = jnp.clip(steps_left(length, first, num_steps), 0, end.shape[0] - 1)
+        return start + look_up(end, index)
 
 
 def _rows(table: Array, first: int, count: int) -> Array:

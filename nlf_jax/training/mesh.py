@@ -5,6 +5,7 @@ devices, and so are its random numbers, which depend on an element's index alone
 (`jax_threefry_partitionable`). Only the order of float32 sums differs.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,21 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_rows(mesh: Mesh) -> NamedSharding:
     """The first axis split evenly."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def over_rows(function: Callable, mesh: Mesh, num_by_rows: int, num_whole: int) -> Callable:
+    """The function run by every device of the mesh on its share of the rows (``jax.shard_map``).
+
+    Args:
+      function: its first arguments have rows, the others go to every device as they are. What it
+        returns must be the same on all devices (``jax.lax.psum`` over ``AXIS``).
+      num_by_rows: number of arguments with rows.
+      num_whole: number of the others.
+    """
+    in_specs = (PartitionSpec(AXIS),) * num_by_rows + (PartitionSpec(),) * num_whole
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec(), check_vma=False
+    )
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -1,7 +1,7 @@
 """The training state on the device, and the compiled training step."""
 
-import functools
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from nlf_jax import objectives
 from nlf_jax.models.sequence_model import SequenceModel
-from nlf_jax.training.mesh import replicated
+from nlf_jax.training.mesh import AXIS, make_mesh, over_rows, replicated
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -94,7 +94,7 @@ def create_state(
     )
 
 
-@functools.cache
+@cache
 def make_train_step(
     optimizer: str,
     grad_clip: float,
@@ -111,25 +111,34 @@ def make_train_step(
     With a mesh, x and lengths may be split over it, and what is returned is on all its devices.
     """
     transformation = make_optimizer(optimizer, grad_clip, accumulate)
+    mesh = mesh or make_mesh(1)
+    by_rows = over_rows(partial(_loss_and_gradient, num_samples=num_samples), mesh, 3, 2)
 
     def train_step(state: TrainState, x, lengths, learning_rate, kl_weight):
-        key = jax.random.fold_in(state.key, state.step)
-
-        def loss_fn(network):
-            model = state.model.replace(network=network)
-            return objectives.training_loss(
-                model, x, lengths, key, num_samples=num_samples, kl_weight=kl_weight
-            )
-
-        (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.model.network)
+        keys = jax.random.split(jax.random.fold_in(state.key, state.step), len(lengths))
+        sums, grads = by_rows(x, lengths, keys, state.model, kl_weight)
         grad_norm = optax.tree.norm(grads)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(grad_norm)
         updated = _apply(transformation, state, grads, learning_rate, finite)
         new_state = _advance(state, updated, finite)
-        return new_state, _metrics(loss, elbo, lengths, grad_norm, new_state, ~finite)
+        skipped = {"skipped": ~finite, "skipped_in_a_row": new_state.skipped_in_a_row}
+        return new_state, StepMetrics(**sums, grad_norm=grad_norm, **skipped)
 
-    shardings = None if mesh is None else replicated(mesh)
-    return jax.jit(train_step, donate_argnums=0, out_shardings=shardings)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=replicated(mesh))
+
+
+def _loss_and_gradient(x, lengths, keys, model: SequenceModel, kl_weight, *, num_samples: int):
+    """The sums of ``StepMetrics`` and the gradient, of all devices' rows together."""
+    num_rows = jax.lax.psum((lengths > 0).sum(), AXIS)
+
+    def loss_fn(network):
+        return objectives.training_loss(
+            model.replace(network=network), x, lengths, keys,
+            num_samples=num_samples, kl_weight=kl_weight, num_rows=num_rows,
+        )  # fmt: skip
+
+    (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(model.network)
+    return jax.lax.psum((_sums(loss, elbo, lengths), grads), AXIS)
 
 
 def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[PyTree, PyTree]:
@@ -155,15 +164,12 @@ def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite) -> Train
     )
 
 
-def _metrics(loss, elbo, lengths, grad_norm, state: TrainState, skipped) -> StepMetrics:
+def _sums(loss, elbo, lengths) -> dict[str, Array]:
     full_elbo = elbo.reconstruction - elbo.kl + elbo.length_log_prob
-    return StepMetrics(
-        loss=loss,
-        nats=-jnp.sum(full_elbo),
-        kl=jnp.sum(elbo.kl),
-        reconstruction=-jnp.sum(elbo.reconstruction),
-        tokens=jnp.sum(jnp.where(lengths > 0, lengths + 1, 0)),
-        grad_norm=grad_norm,
-        skipped=skipped,
-        skipped_in_a_row=state.skipped_in_a_row,
-    )
+    return {
+        "loss": loss,
+        "nats": -jnp.sum(full_elbo),
+        "kl": jnp.sum(elbo.kl),
+        "reconstruction": -jnp.sum(elbo.reconstruction),
+        "tokens": jnp.sum(jnp.where(lengths > 0, lengths + 1, 0)),
+    }

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models import ModelConfig, SequenceModel, create_network
+from nlf_jax.models import LatentFlow, ModelConfig, SequenceModel, create_network
 from nlf_jax.models.priors import create_prior
 from nlf_jax.objectives import importance_weighted_nll, training_loss
 from nlf_jax.training.state import make_optimizer
@@ -78,9 +78,9 @@ def case(request, golden_dir):
 
 
 def given_noise(noise):
-    """Makes the model draw this noise."""
-    draw = lambda key, shape: jnp.reshape(noise, shape)  # noqa: E731
-    return mock.patch.object(jax.random, "normal", draw)
+    """Makes the model draw this noise, [B, S, T, D]."""
+    steps_first = jnp.moveaxis(noise, 2, 0)
+    return mock.patch.object(LatentFlow, "_draw_noise", return_value=steps_first)
 
 
 def loss(network, model, batch, noise, weight):
@@ -163,16 +163,16 @@ def test_generation(case):
     num_steps = case.valid.shape[1]
 
     @jax.jit
-    @jax.vmap
-    def generate(length, noise):
-        with given_noise(noise):
-            key, network = jax.random.key(0), case.model.network
-            symbols = network.generate(length, num_steps, key, jnp.float32(1), True)
-            z, _ = network.prior.forward_and_log_det(noise, SequenceContext(length))
-            return symbols, network.scores(z, length)
+    def generate(lengths, noise):
+        network, one = case.model.network, jnp.float32(1)
+        keys = jax.random.split(jax.random.key(0), len(lengths))
+        with mock.patch.object(LatentFlow, "_draw_noise", return_value=noise):
+            symbols = network.generate(lengths, num_steps, keys, one, True)
+        z, _ = network.prior.forward_and_log_det(noise, SequenceContext(lengths))
+        return symbols, network.scores(z, lengths)
 
-    symbols, scores = generate(case.batch[1], case.noise["gen"])
-    check(scores, batch_first(case.exact["gen_scores"]), MAX_ULPS, case.valid)
+    symbols, scores = generate(case.batch[1], jnp.swapaxes(case.noise["gen"], 0, 1))
+    check(scores, case.exact["gen_scores"], MAX_ULPS, case.valid.T)
     expected = batch_first(case.golden["out"]["gen_x"])
     np.testing.assert_array_equal(symbols[case.valid], expected[case.valid])
 

@@ -38,7 +38,7 @@ def probabilities(model, num_steps, num_samples):
 @each_kind
 def test_continuations_follow_the_exact_conditional(model):
     model = tied(model)
-    exact = probabilities(model, 2, 2000)
+    exact = probabilities(model, 2, 50_000)
     exact /= exact.sum(1, keepdims=True)
     assert abs(exact[0] - exact[1]).max() > 0.1
     for first in (0, 1):

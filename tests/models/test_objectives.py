@@ -71,7 +71,8 @@ def test_every_parameter_gets_a_gradient(model, emission):
 
 def test_bounds_from_the_terms_of_their_samples():
     model, (x, lengths) = make_model(), make_batch()
-    terms = model.network.terms(x, lengths, KEY, num_samples=5)
+    keys = jax.random.split(KEY, len(lengths))
+    terms = model.network.terms(x, lengths, keys, num_samples=5)
     bound = elbo(model, x, lengths, KEY, num_samples=5, kl_weight=0.3)
     length_log_prob = model.length_log_prob[lengths[[0, 2]]]
     log_weights = (terms.reconstruction - terms.kl)[jnp.array([0, 2])]

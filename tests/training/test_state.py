@@ -10,6 +10,7 @@ from nlf_jax import objectives
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.checkpoints import model_config
+from nlf_jax.training.mesh import make_mesh, replicate
 from nlf_jax.training.state import create_state, make_optimizer, make_train_step
 
 X = np.array([[2, 3, 4, 5], [3, 3, 1, 1], [1, 1, 1, 1]], np.int32)
@@ -27,8 +28,9 @@ def model(make_config):
 def start(model, name="sgd", clip=0.1):
     optimizer = make_optimizer(name, clip)
     state = create_state(model, optimizer, jax.random.key(7))
-    # Donation would take the fixture's arrays away.
-    return jax.tree.map(jnp.copy, state), make_train_step(name, clip, num_samples=1)
+    # Copied, as donation would take the fixture's arrays away, and placed as the loop does.
+    state = replicate(jax.tree.map(jnp.copy, state), make_mesh(1))
+    return state, make_train_step(name, clip, num_samples=1)
 
 
 def step(train_step, state, rate=0.5):
