@@ -2,10 +2,10 @@
 
 XLA splits the programs by itself (`jax.sharding`): a program is the same for any number of
 devices, and so are its random numbers, which depend on an element's index alone
-(`jax_threefry_partitionable`). Only the order of float32 sums differs.
+(`jax_threefry_partitionable`). Only the order of float32 sums differs. The devices may be those of
+several processes, see `hosts`.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,16 +21,18 @@ AXIS = "data"
 
 
 def make_mesh(num_devices: int | None = None) -> Mesh:
-    """The first devices in a row; all that there are if None.
+    """The first devices in a row; all that there are if None, those of other processes included.
 
     Raises:
-      UserError: there are not so many.
+      UserError: there are not so many, or fewer are asked for of several processes.
     """
     devices = jax.devices()
     num_devices = len(devices) if num_devices is None else num_devices
     if not 1 <= num_devices <= len(devices):
         found = f"{len(devices)} ({devices[0].platform})"
         raise UserError(f"--mesh={num_devices}, but the number of devices here is {found}.")
+    if num_devices < len(devices) and jax.process_count() > 1:
+        raise UserError(f"--mesh={num_devices}: several processes use all their devices.")
     return Mesh(np.array(devices[:num_devices]), (AXIS,))
 
 
@@ -45,15 +47,18 @@ def by_rows(mesh: Mesh) -> NamedSharding:
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The tree's arrays, each on every device."""
-    return jax.device_put(tree, replicated(mesh))
+    """The tree's arrays, each on every device; the same in all processes."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, replicated(mesh))
+    # device_put would compare every array over all processes, and refuse keys.
+    return jax.jit(_identity, out_shardings=replicated(mesh))(tree)
 
 
 def shard_rows(x: np.ndarray, lengths: np.ndarray, mesh: Mesh) -> tuple[jax.Array, jax.Array]:
     """A batch split by rows; empty filler rows (length 0) make their number divisible.
 
     Args:
-      x: [B, T] or [B, T, V].
+      x: [B, T] or [B, T, V]; the whole batch, in every process.
       lengths: int32 [B].
       mesh: of N devices.
 
@@ -63,13 +68,18 @@ def shard_rows(x: np.ndarray, lengths: np.ndarray, mesh: Mesh) -> tuple[jax.Arra
     missing = -len(lengths) % mesh.size
     x = np.concatenate([x, np.repeat(x[:1], missing, axis=0)])
     lengths = np.concatenate([lengths, np.zeros(missing, lengths.dtype)])
-    return jax.device_put((x, lengths), by_rows(mesh))
+    x, lengths = jax.make_array_from_process_local_data(
+        by_rows(mesh), [x, lengths], [x.shape, lengths.shape]
+    )
+    return x, lengths
 
 
 def sample_on(
     mesh: Mesh, model: SequenceModel, key: PRNGKeyArray, *, num_samples: int, **options: Any
 ) -> Samples:
     """As `sampling.sample`, and the same samples, each device drawing its share of them.
+
+    Every process gets all.
 
     Args:
       mesh: of the devices to use.
@@ -79,6 +89,14 @@ def sample_on(
       options: as there.
     """
     rounded_up = num_samples + -num_samples % mesh.size
-    draw = partial(sample, num_samples=rounded_up, **options)
-    samples = jax.jit(draw, out_shardings=by_rows(mesh))(replicate(model, mesh), key)
-    return jax.tree.map(lambda rows: rows[:num_samples], samples)
+
+    def draw(model, key) -> Samples:
+        samples = sample(model, key, num_samples=rounded_up, **options)
+        samples = jax.lax.with_sharding_constraint(samples, by_rows(mesh))
+        return jax.tree.map(lambda rows: rows[:num_samples], samples)
+
+    return jax.jit(draw, out_shardings=replicated(mesh))(replicate(model, mesh), key)
+
+
+def _identity(tree: PyTree) -> PyTree:
+    return tree
