@@ -63,6 +63,9 @@ def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) 
     """The flags of the modes that use a trained model."""
     text("split", "test", "eval, --row: train, valid or test.")
     number("mesh", None, "Devices that share each batch [all of them].")
+    text("coordinator", None, "Several hosts: host:port of process 0, or auto; docs/devices.md.")
+    number("num_processes", None, "Several hosts: how many processes, one on each.")
+    number("process_id", None, "Several hosts: the number of this process, from 0.")
     number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
     number("num_samples", 5, "sample, continue: how many; interpolate: points.")
     number("length", None, "sample, continue: steps [drawn from the length prior].")
@@ -136,7 +139,8 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
     """What `--help` prints: use, flags, and the options with their values for this run."""
     config = training_config(name, line)
     defined = define(extra)
-    shown = ["mode", "model", "size", "workdir", "data_dir", "mesh", *extra]
+    shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
+    shown += ["mesh", "coordinator", "num_processes", "process_id"]
     shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]
     shown += ["text", "midi_file", "row", "prefix", "num_proposals"]
     flag_lines = [

@@ -20,7 +20,8 @@ from nlf_jax.errors import UserError
 from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.models import SequenceModel
 from nlf_jax.sampling import Samples
-from nlf_jax.training import checkpoints, workdir
+from nlf_jax.training import workdir
+from nlf_jax.training.hosts import primary_only
 from nlf_jax.training.mesh import sample_on
 
 _DEFAULT_FRAMES_PER_QUARTER = 2
@@ -37,9 +38,8 @@ class _Trained:
 
     @classmethod
     def load(cls, run: Run) -> "_Trained":
-        description = workdir.read_description(run.workdir)
-        config = scoring_config(description["config"], run.line)
-        return cls(run, description, config, checkpoints.load(run.workdir))
+        description, model, _ = run.load_trained()
+        return cls(run, description, scoring_config(description["config"], run.line), model)
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -187,6 +187,7 @@ def _decode(trained: _Trained, samples: Samples) -> list[Any]:
     return media.decode_rolls(symbols, lengths)
 
 
+@primary_only
 def _show(trained: _Trained, kind: str, results: list[Any]) -> None:
     """Prints texts and writes <kind>s.txt; writes rolls to samples/<kind>-<number>.*."""
     directory = trained.run.workdir

@@ -1,12 +1,13 @@
 """Runs an experiment: from the command line to training, scoring and sampling."""
 
+import contextlib
 import json
 import logging
 import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments import options
-from experiments.flags import help_text, parse, scoring_config, training_config
+from experiments.flags import CommandLine, help_text, parse, scoring_config, training_config
 from experiments.generation import (
     draw_continuations,
     draw_interpolation,
@@ -27,7 +28,7 @@ from experiments.run import EVALUATION_STREAM, Experiment, Run, require_same_dat
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
-from nlf_jax.training import checkpoints, evaluate, workdir
+from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer, num_symbols
 
@@ -48,12 +49,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     absl_logging.set_verbosity(absl_logging.FATAL)
     try:
-        line = parse(sys.argv[1:] if argv is None else argv, experiment.flags)
-        if line.values["help"]:
-            print(help_text(experiment.name, experiment.description, experiment.flags, line))
-            return 0
-        use_compilation_cache()
-        MODE_FUNCTIONS[line.values["mode"]](Run(experiment, line))
+        _run(experiment, parse(sys.argv[1:] if argv is None else argv, experiment.flags))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -73,23 +69,59 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
 
 
+def _run(experiment: Experiment, line: CommandLine) -> None:
+    values = line.values
+    if values["help"]:
+        print(help_text(experiment.name, experiment.description, experiment.flags, line))
+        return
+    use_compilation_cache()
+    hosts.connect(values["coordinator"], values["num_processes"], values["process_id"])
+    hosts.require_same(_shared_flags(experiment, line), "the processes were given other flags.")
+    with open(os.devnull, "w") as nowhere:
+        shown = sys.stdout if hosts.is_primary() else nowhere
+        with contextlib.redirect_stdout(shown):
+            MODE_FUNCTIONS[values["mode"]](Run(experiment, line))
+    hosts.meet()
+
+
+def _shared_flags(experiment: Experiment, line: CommandLine) -> list[Any]:
+    """What must be the same in all processes; files may be elsewhere on each host."""
+    own = {"process_id", "workdir", "data_dir", "midi_file", *experiment.flags}
+    shared = {name: value for name, value in line.values.items() if name not in own}
+    return [experiment.name, shared, line.overrides]
+
+
 def train(run: Run) -> None:
     """`--mode=train`: trains, or goes on, until the end or a signal."""
     config = training_config(run.experiment.name, run.line)
     corpus = run.load_corpus(config)
-    with StopSignal() as stop, workdir.lock(run.workdir):
-        description = describe(run.experiment.name, config, corpus, run.frames_per_quarter)
-        workdir.claim(run.workdir, description, _json_of(corpus))
+    with StopSignal() as stop, _workdir_taken(run, config, corpus):
         buckets = options.bucket_lengths(config, corpus.max_length)
         trainer = Trainer(config, buckets, corpus, run.workdir, run.mesh)
         _announce(run, config, corpus, trainer)
         if not trainer.run(lambda: bool(stop)):
-            print(f"{stop.name}: saved after step {trainer.step}. Go on with the same command.")
+            cause = stop.name or "Another process was told to stop"
+            print(f"{cause}: saved after step {trainer.step}. Go on with the same command.")
             return
     print(f"Trained {trainer.step} steps. Everything is in {run.workdir}")
     if run.experiment.after_training is not None:
         run.experiment.after_training(run, corpus)
     print(f"Score it:   {run.command('eval')}\nSample it:  {run.command('sample')}")
+
+
+@contextlib.contextmanager
+def _workdir_taken(run: Run, config: ConfigDict, corpus: Corpus) -> Iterator[None]:
+    """Process 0 holds and claims the workdir, for a run that is the same in all processes."""
+    description = describe(run.experiment.name, config, corpus, run.frames_per_quarter)
+    hosts.require_same(description, "the processes were given other data.")
+    with contextlib.ExitStack() as held:
+
+        def take() -> None:
+            held.enter_context(workdir.lock(run.workdir))
+            workdir.claim(run.workdir, description, _json_of(corpus))
+
+        hosts.on_primary(take)
+        yield
 
 
 def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
@@ -105,9 +137,8 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     Raises:
       UserError: no model, or the data are not those that it was trained on.
     """
-    description = workdir.read_description(run.workdir)
+    description, model, step = run.load_trained()
     config, values = scoring_config(description["config"], run.line), run.line.values
-    model, step = checkpoints.load_with_step(run.workdir)
     corpus = corpus or run.load_corpus(config)
     require_same_data(run.workdir, description, corpus)
     split = values["split"]
@@ -132,10 +163,8 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
             ["python", "-m", f"experiments.{run.experiment.name}", *run.line.argv]
         ),
     }
-    path = run.workdir / f"eval_{split}.json"
     print(_score_table(result))
-    workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
-    print(f"Written to {path}")
+    _write_scores(run.workdir / f"eval_{split}.json", result)
     return result
 
 
@@ -198,6 +227,12 @@ def _score_table(result: dict[str, Any]) -> str:
         error = scores[f"{name}_bits_standard_error"]
         lines.append(f"{name:<16}{nats:>8.4f}{bits:>8.4f}  ({error:.4f})")
     return "\n".join(lines)
+
+
+@hosts.primary_only
+def _write_scores(path: Path, result: dict[str, Any]) -> None:
+    workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
+    print(f"Written to {path}")
 
 
 def _json_of(corpus: Corpus) -> str | None:

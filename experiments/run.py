@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments.flags import CommandLine
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
-from nlf_jax.training import workdir
+from nlf_jax.models import SequenceModel
+from nlf_jax.training import checkpoints, hosts
+from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.mesh import make_mesh
+from nlf_jax.training.workdir import Description
 
 # Of the seed; training uses the streams before.
 EVALUATION_STREAM, GENERATION_STREAM = 3, 4
@@ -76,6 +80,22 @@ class Run:
         function = self.experiment.frames_per_quarter
         return None if function is None else function(self.line.values)
 
+    def load_trained(self) -> tuple[Description, SequenceModel, int]:
+        """What process 0 finds in the workdir: its description, the model, its training steps."""
+        loaded: list[SequenceModel] = []
+
+        def read() -> tuple[Description, str | None, int]:
+            description = workdirs.read_description(self.workdir)
+            model, step = checkpoints.load_with_step(self.workdir)
+            loaded.append(model)
+            return description, workdirs.read_vocabulary(self.workdir), step
+
+        description, vocabulary, step = hosts.on_primary(read)
+        if not loaded:
+            template = checkpoints.model_template(description, vocabulary, self.workdir)
+            loaded.append(jax.tree.map(jnp.zeros_like, template))
+        return description, hosts.broadcast(loaded[0]), step
+
     def command(self, mode: str) -> str:
         """The shell command that does something else with the same run."""
         data_flags = [
@@ -96,7 +116,7 @@ def stream_key(config: ConfigDict, stream: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(config.seed), stream)
 
 
-def require_same_data(directory: Path, trained: workdir.Description, corpus: Corpus) -> None:
+def require_same_data(directory: Path, trained: Description, corpus: Corpus) -> None:
     """Raises a UserError unless the run in the directory was trained on these data."""
     name, expected = trained["data"].get("name"), trained["data"].get("fingerprint")
     if corpus.fingerprint != expected:

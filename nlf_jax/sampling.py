@@ -47,21 +47,40 @@ def sample(
         UserError: num_samples, length or temperature is out of range.
     """
     check_arguments(model, num_samples, length, temperature)
-    return _sample(model, key, num_samples, length, jnp.float32(temperature), greedy)
+    return _sample(model, key, num_samples, length, temperature, greedy)
 
 
 @partial(jax.jit, static_argnums=(2, 3, 5))
 def _sample(model, key, num_samples, length, temperature, greedy) -> Samples:
+    lengths, keys = draw_lengths(model, key, num_samples, length)
+    return draw_symbols(lengths, keys, model, length=length, temperature=temperature, greedy=greedy)
+
+
+def draw_lengths(
+    model: SequenceModel, key: PRNGKeyArray, num_samples: int, length: int | None
+) -> tuple[Int[Array, "N"], PRNGKeyArray]:
+    """The first part of ``sample``: lengths, and a key for each row, [N]."""
     length_key, symbol_key = jax.random.split(key)
-    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
     if length is None:
         log_prob = model.length_log_prob.at[0].set(-jnp.inf)
         lengths = jax.random.categorical(length_key, log_prob, shape=(num_samples,))
     else:
         lengths = jnp.full(num_samples, length)
-    lengths = lengths.astype(jnp.int32)
-    keys = jax.random.split(symbol_key, num_samples)
-    symbols = model.network.generate(lengths, num_steps, keys, temperature, greedy)
+    return lengths.astype(jnp.int32), jax.random.split(symbol_key, num_samples)
+
+
+def draw_symbols(
+    lengths: Int[Array, "N"],
+    keys: PRNGKeyArray,
+    model: SequenceModel,
+    *,
+    length: int | None,
+    temperature: float | Array,
+    greedy: bool,
+) -> Samples:
+    """The second part of ``sample``; no row depends on another."""
+    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
+    symbols = model.network.generate(lengths, num_steps, keys, jnp.float32(temperature), greedy)
     return padded(symbols, lengths)
 
 

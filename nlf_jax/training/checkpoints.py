@@ -23,6 +23,7 @@ from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
 from nlf_jax.training.reading import (
     LATE_SECONDS,
+    alone,
     first_line,
     late_callbacks_ignored,
     quiet,
@@ -50,7 +51,8 @@ class Restored(NamedTuple):
 class CheckpointStore:
     """The checkpoints of a workdir: the newest 3 and the best by validation are kept.
 
-    Saving is asynchronous: an error may show at the next call.
+    Of several processes only one may have it. Saving is asynchronous: an error may show at the
+    next call.
     """
 
     def __init__(self, workdir: Path):
@@ -146,7 +148,11 @@ class CheckpointStore:
 
     def _open(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self, cleanup_tmp_directories=True, lightweight_initialize=True
+            preservation_policy=self,
+            cleanup_tmp_directories=True,
+            lightweight_initialize=True,
+            create=False,
+            multiprocessing_options=alone(),
         )
         with self._told_as_user_error(None), quiet():
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -202,7 +208,8 @@ def load(workdir: str | Path) -> SequenceModel:
 
 def load_with_step(workdir: Path) -> tuple[SequenceModel, int]:
     """As `load`, with the number of training steps of the model."""
-    template = model_template(workdir)
+    description, vocabulary = workdirs.read_description(workdir), workdirs.read_vocabulary(workdir)
+    template = model_template(description, vocabulary, workdir)
     directory = workdir / workdirs.CHECKPOINTS
     steps = step_numbers(directory)
     if not steps:
@@ -217,11 +224,11 @@ def load_with_step(workdir: Path) -> tuple[SequenceModel, int]:
     raise UserError(_none_whole(directory))
 
 
-def model_template(workdir: Path) -> SequenceModel:
-    """The model with shapes for arrays, as the workdir's config.json describes it."""
-    description = workdirs.read_description(workdir)
-    text = workdirs.read_vocabulary(workdir)
-    vocabulary = None if text is None else Vocabulary.from_json(text)
+def model_template(
+    description: workdirs.Description, vocabulary_json: str | None, workdir: Path
+) -> SequenceModel:
+    """The model with shapes for arrays, as two files of the workdir describe it."""
+    vocabulary = None if vocabulary_json is None else Vocabulary.from_json(vocabulary_json)
     try:
         config, data = model_config(description["config"]), description["data"]
         num_symbols, max_length = data["num_symbols"], data["max_length"]

@@ -13,7 +13,15 @@ from jaxtyping import PRNGKeyArray
 from nlf_jax import objectives
 from nlf_jax.data import batching
 from nlf_jax.models import SequenceModel
-from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
+from nlf_jax.training.mesh import (
+    ROWS,
+    WHOLE,
+    make_mesh,
+    over_rows,
+    replicate,
+    replicated,
+    shard_rows,
+)
 
 CONVENTION = "sum of nats over the split / sum of (T + 1), log p(T) included; bits = nats / ln 2"
 
@@ -87,7 +95,7 @@ def score(
       buckets: padded lengths; one compilation for each.
       elbo_samples: latent samples of the ELBO.
       nll_samples: importance samples; 0 leaves the NLL out.
-      should_stop: asked before every batch.
+      should_stop: asked before every batch; several processes must get the same answer.
       mesh: devices that share each batch; None for all.
 
     Returns:
@@ -104,8 +112,8 @@ def score(
             raise Interrupted
         batch_key = jax.random.fold_in(key, number)
         x, lengths = shard_rows(batch.x, batch.lengths, mesh)
-        scores = _score_batch(model, x, lengths, batch_key, elbo_samples, nll_samples)
-        collected.append(jax.device_get((lengths, scores)))
+        scores = _score_batch(model, x, lengths, batch_key, elbo_samples, nll_samples, mesh)
+        collected.append(jax.device_get(scores))
     return _join(collected)
 
 
@@ -141,26 +149,37 @@ def num_parameters(model: SequenceModel) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(model.network))
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _score_batch(model, x, lengths, key, elbo_samples: int, nll_samples: int):
-    elbo_key, nll_key = jax.random.split(key)
-    elbo = objectives.elbo(model, x, lengths, elbo_key, num_samples=elbo_samples)
-    if nll_samples == 0:
-        return elbo, None
-    nll = objectives.importance_weighted_nll(model, x, lengths, nll_key, num_samples=nll_samples)
-    return elbo, nll
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _score_batch(model, x, lengths, key, elbo_samples: int, nll_samples: int, mesh: Mesh):
+    """The lengths, the ELBO and the NLL or None, on every device."""
+
+    def score_rows(x, lengths, elbo_keys, nll_keys, model):
+        bound = objectives.elbo(model, x, lengths, elbo_keys, num_samples=elbo_samples)
+        if nll_samples == 0:
+            return lengths, bound, None
+        return (
+            lengths,
+            bound,
+            objectives.importance_weighted_nll(
+                model, x, lengths, nll_keys, num_samples=nll_samples
+            ),
+        )
+
+    keys = [jax.random.split(each, len(lengths)) for each in jax.random.split(key)]
+    by_rows = over_rows(score_rows, mesh, (ROWS, ROWS, ROWS, ROWS, WHOLE), ROWS)
+    scores = by_rows(x, lengths, *keys, model)
+    return jax.lax.with_sharding_constraint(scores, replicated(mesh))
 
 
-def _join(collected: list[tuple[np.ndarray, Any]]) -> Scores:
+def _join(collected: list[tuple[np.ndarray, Any, np.ndarray | None]]) -> Scores:
     """Concatenates batches without their filler rows."""
-    real = [lengths > 0 for lengths, _ in collected]
+    real = [lengths > 0 for lengths, _, _ in collected]
     join = lambda parts: np.concatenate(  # noqa: E731
         [part[mask] for part, mask in zip(parts, real, strict=True)]
     )
     elbo = {
-        name: join([getattr(scores[0], name) for _, scores in collected])
+        name: join([getattr(elbo, name) for _, elbo, _ in collected])
         for name in ("elbo", "reconstruction", "kl", "length_log_prob")
     }
-    has_nll = collected[0][1][1] is not None
-    nll = join([scores[1] for _, scores in collected]) if has_nll else None
-    return Scores(lengths=join([lengths for lengths, _ in collected]), nll=nll, **elbo)
+    nll = None if collected[0][2] is None else join([nll for _, _, nll in collected])
+    return Scores(lengths=join([lengths for lengths, _, _ in collected]), nll=nll, **elbo)

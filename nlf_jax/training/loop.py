@@ -18,17 +18,12 @@ from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
-from nlf_jax.training.checkpoints import CheckpointStore, model_config
+from nlf_jax.training.checkpoints import model_config
 from nlf_jax.training.host_state import HostState
+from nlf_jax.training.hosts import agreed, broadcast, on_primary
 from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
-from nlf_jax.training.metrics import (
-    Display,
-    FetchedStep,
-    MetricsWriter,
-    StepInfo,
-    Window,
-    summarise,
-)
+from nlf_jax.training.metrics import FetchedStep, StepInfo, Window, summarise
+from nlf_jax.training.record import Record
 from nlf_jax.training.state import (
     TrainState,
     create_state,
@@ -44,6 +39,8 @@ _PARAMETER_STREAM, _STEP_STREAM, _VALIDATION_STREAM = range(3)
 
 class Trainer:
     """A training run in a workdir that the caller has locked and claimed.
+
+    Of several processes, each has a trainer of the same run; process 0's alone uses the workdir.
 
     Args:
       config: of the run; see the options table.
@@ -82,12 +79,11 @@ class Trainer:
             num_samples=config.elbo_samples, mesh=self._mesh, **updates
         )
         self.host = HostState(schedules.Plateau(config.learning_rate))
-        self.state = replicate(self._create_state(), self._mesh)
+        self.state = replicate(broadcast(self._create_state()), self._mesh)
         self.step = 0
-        self._store = CheckpointStore(workdir)
+        self._record = Record(workdir)
         self._resume()
-        self._writer = MetricsWriter(workdir, self.step, self.host.epochs)
-        self._display = Display(self.num_steps, self.step)
+        self._record.start(self.num_steps, self.step, self.host)
         self._window = Window(config.log_every)
         self._clock = time.monotonic() - self.host.seconds
         self._last_fetch = time.monotonic()
@@ -107,14 +103,11 @@ class Trainer:
           UserError: 10 steps in a row were skipped, or a checkpoint cannot be written.
         """
         try:
-            done = self._run(should_stop)
+            done = self._run(agreed(should_stop))
             self._report(self._window.fetch())
-            self._save()
-            self._store.wait()
+            on_primary(self._finish)
         finally:
-            self._display.close()
-            self._writer.close()
-            self._store.close()
+            self._record.close()
         return done
 
     def _run(self, should_stop: Callable[[], bool]) -> bool:
@@ -139,7 +132,7 @@ class Trainer:
         self.step += 1
         info = StepInfo(self.step, batch.index, int(epoch), weight, rate)
         self._report(self._window.add(info, metrics))
-        self._display.advance()
+        self._record.advance()
         if self.step % self._config.checkpoint_every == 0:
             self._save()
 
@@ -174,10 +167,9 @@ class Trainer:
         row = {"split": "valid", "step": self.step, "epoch": epoch, "loss": loss}
         row |= {"bpc": summary["elbo_bits"], "kl": summary["kl_nats"]}
         row |= {"recon": summary["reconstruction_nats"], "seconds": self._seconds()}
-        self._writer.write(row)
         best = "  (best so far)" if self.host.best_step == self.step else ""
         scores = f"validation ELBO {row['bpc']:.3f} bits, KL {row['kl']:.3f} nats"
-        self._display.say(f"epoch {epoch} done: {scores}{best}")
+        self._record.write_validation(row, f"epoch {epoch} done: {scores}{best}")
 
     def _update_plateau(self, loss: float) -> None:
         before = self.host.plateau
@@ -190,8 +182,7 @@ class Trainer:
         self.host.plateau = after
         if after.best_loss < before.best_loss:
             self.host.best_step = self.step
-            self._store.wait()
-            self._store.write_best(self.step, loss)
+            self._record.write_best(self.step, loss)
         if after.learning_rate < before.learning_rate and self._config.schedule == "plateau":
             fresh = init_optimizer(self._optimizer, self.state.model.network)
             self.state = self.state.replace(opt_state=replicate(fresh, self._mesh))
@@ -204,15 +195,13 @@ class Trainer:
         now = time.monotonic()
         rate = row["tokens"] / max(now - self._last_fetch, 1e-9)
         self._last_fetch = now
-        self._writer.write(row)
-        self._display.show(row, rate)
+        self._record.write_training(row, rate)
         worst = next((s for s in steps if s.metrics.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW), None)
         if worst is not None:
             self._give_up(worst.info)
 
     def _give_up(self, info: StepInfo) -> None:
-        self._save()
-        self._store.wait()
+        on_primary(self._finish)
         rows = ", ".join(str(row) for row in info.rows if row >= 0)
         raise UserError(
             f"the loss or its gradient was not finite in {MAX_SKIPPED_IN_A_ROW} steps in a row, up "
@@ -223,19 +212,19 @@ class Trainer:
     def _save(self) -> None:
         self.host.seconds = self._seconds()
         meta = {"host": self.host.to_json(), "data": self._batches.get_state()}
-        self._store.save(self.step, self.state, meta)
+        self._record.save(self.step, self.state, meta)
+
+    def _finish(self) -> None:
+        self._save()
+        self._record.wait()
 
     def _resume(self) -> None:
-        restored = self._store.restore_newest(self.state)
+        restored = self._record.restore(self.state)
         if restored is None:
             return
         self.step, self.state = restored.step, replicate(restored.state, self._mesh)
         self.host = HostState.from_json(restored.meta["host"])
         self._batches.set_state(restored.meta["data"])
-        if self.host.best_step is None:
-            self._store.forget_best()
-        else:
-            self._store.write_best(self.host.best_step, self.host.plateau.best_loss)
 
     def _create_state(self) -> TrainState:
         network = create_network(

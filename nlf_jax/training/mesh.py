@@ -1,13 +1,12 @@
 """Devices side by side: each has all parameters and its share of the rows of every batch.
 
-XLA splits the programs by itself (`jax.sharding`): a program is the same for any number of
-devices, and so are its random numbers, which depend on an element's index alone
-(`jax_threefry_partitionable`). Only the order of float32 sums differs.
+Every device runs the same program on its rows (`jax.shard_map`), and sums go over all devices. Each
+row has a random key of its own, so that its noise does not depend on the number of devices. Only
+the order of float32 sums differs. The devices may be those of several processes, see `hosts`.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,60 +15,67 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
-from nlf_jax.sampling import Samples, sample
+from nlf_jax.sampling import Samples, check_arguments, draw_lengths, draw_symbols
 
 AXIS = "data"
+WHOLE, ROWS = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def make_mesh(num_devices: int | None = None) -> Mesh:
-    """The first devices in a row; all that there are if None.
+    """The first devices in a row; all that there are if None, those of other processes included.
 
     Raises:
-      UserError: there are not so many.
+      UserError: there are not so many, or fewer are asked for of several processes.
     """
     devices = jax.devices()
     num_devices = len(devices) if num_devices is None else num_devices
     if not 1 <= num_devices <= len(devices):
         found = f"{len(devices)} ({devices[0].platform})"
         raise UserError(f"--mesh={num_devices}, but the number of devices here is {found}.")
+    if num_devices < len(devices) and jax.process_count() > 1:
+        raise UserError(f"--mesh={num_devices}: several processes use all their devices.")
     return Mesh(np.array(devices[:num_devices]), (AXIS,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
     """Everything on every device."""
-    return NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, WHOLE)
 
 
 def by_rows(mesh: Mesh) -> NamedSharding:
     """The first axis split evenly."""
-    return NamedSharding(mesh, PartitionSpec(AXIS))
+    return NamedSharding(mesh, ROWS)
 
 
-def over_rows(function: Callable, mesh: Mesh, num_by_rows: int, num_whole: int) -> Callable:
-    """The function run by every device of the mesh on its share of the rows (``jax.shard_map``).
+def over_rows(
+    function: Callable, mesh: Mesh, in_specs: tuple[PartitionSpec, ...], out_specs: PartitionSpec
+) -> Callable:
+    """The function, run by every device of the mesh on its own rows (``jax.shard_map``).
 
     Args:
-      function: its first arguments have rows, the others go to every device as they are. What it
-        returns must be the same on all devices (``jax.lax.psum`` over ``AXIS``).
-      num_by_rows: number of arguments with rows.
-      num_whole: number of the others.
+      function: of arrays, or trees of them.
+      mesh: the devices.
+      in_specs: for each argument `ROWS`, or `WHOLE` where all devices get the same.
+      out_specs: `ROWS`, or `WHOLE` where all devices return the same (``jax.lax.psum``).
     """
-    in_specs = (PartitionSpec(AXIS),) * num_by_rows + (PartitionSpec(),) * num_whole
     return jax.shard_map(
-        function, mesh=mesh, in_specs=in_specs, out_specs=PartitionSpec(), check_vma=False
+        function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The tree's arrays, each on every device."""
-    return jax.device_put(tree, replicated(mesh))
+    """The tree's arrays, each on every device; the same in all processes."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, replicated(mesh))
+    # device_put would compare every array over all processes, and refuse keys.
+    return jax.jit(_identity, out_shardings=replicated(mesh))(tree)
 
 
 def shard_rows(x: np.ndarray, lengths: np.ndarray, mesh: Mesh) -> tuple[jax.Array, jax.Array]:
     """A batch split by rows; empty filler rows (length 0) make their number divisible.
 
     Args:
-      x: [B, T] or [B, T, V].
+      x: [B, T] or [B, T, V]; the whole batch, in every process.
       lengths: int32 [B].
       mesh: of N devices.
 
@@ -79,22 +85,46 @@ def shard_rows(x: np.ndarray, lengths: np.ndarray, mesh: Mesh) -> tuple[jax.Arra
     missing = -len(lengths) % mesh.size
     x = np.concatenate([x, np.repeat(x[:1], missing, axis=0)])
     lengths = np.concatenate([lengths, np.zeros(missing, lengths.dtype)])
-    return jax.device_put((x, lengths), by_rows(mesh))
+    x, lengths = jax.make_array_from_process_local_data(
+        by_rows(mesh), [x, lengths], [x.shape, lengths.shape]
+    )
+    return x, lengths
 
 
 def sample_on(
-    mesh: Mesh, model: SequenceModel, key: PRNGKeyArray, *, num_samples: int, **options: Any
+    mesh: Mesh,
+    model: SequenceModel,
+    key: PRNGKeyArray,
+    *,
+    num_samples: int,
+    length: int | None = None,
+    temperature: float = 1.0,
+    greedy: bool = False,
 ) -> Samples:
     """As `sampling.sample`, and the same samples, each device drawing its share of them.
+
+    Every process gets all.
 
     Args:
       mesh: of the devices to use.
       model: the model.
       key: decides the samples.
       num_samples: how many.
-      options: as there.
+      length: as there.
+      temperature: as there.
+      greedy: as there.
     """
+    check_arguments(model, num_samples, length, temperature)
     rounded_up = num_samples + -num_samples % mesh.size
-    draw = partial(sample, num_samples=rounded_up, **options)
-    samples = jax.jit(draw, out_shardings=by_rows(mesh))(replicate(model, mesh), key)
-    return jax.tree.map(lambda rows: rows[:num_samples], samples)
+    draw = partial(draw_symbols, length=length, temperature=temperature, greedy=greedy)
+
+    def draw_all(model, key) -> Samples:
+        lengths, keys = draw_lengths(model, key, rounded_up, length)
+        samples = over_rows(draw, mesh, (ROWS, ROWS, WHOLE), ROWS)(lengths, keys, model)
+        return jax.tree.map(lambda rows: rows[:num_samples], samples)
+
+    return jax.jit(draw_all, out_shardings=replicated(mesh))(replicate(model, mesh), key)
+
+
+def _identity(tree: PyTree) -> PyTree:
+    return tree

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
@@ -43,6 +44,12 @@ def read_parts(directory: Path, step: int, items: Sequence[str]) -> dict[str, An
     if wrong:
         raise ValueError(f"the digest of {' and '.join(wrong)} does not match")
     return parts
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax's setting for a process that reads or writes without the others."""
+    process = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=process, active_processes={process})
 
 
 def first_line(error: BaseException) -> str:
@@ -84,7 +91,7 @@ def _restore_quietly(handler: ocp.CheckpointHandler, path: Path, args: Any) -> d
     """Orbax's restore; when it fails, what it leaves behind is not printed."""
     with late_callbacks_ignored(), quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        with ocp.Checkpointer(handler) as checkpointer:
+        with ocp.Checkpointer(handler, multiprocessing_options=alone()) as checkpointer:
             try:
                 return dict(checkpointer.restore(path, args).items())
             except Exception as error:  # Orbax raises whatever its parts raise.

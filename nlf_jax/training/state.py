@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from nlf_jax import objectives
 from nlf_jax.models.sequence_model import SequenceModel
-from nlf_jax.training.mesh import AXIS, make_mesh, over_rows, replicated
+from nlf_jax.training.mesh import AXIS, ROWS, WHOLE, make_mesh, over_rows, replicated
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -112,7 +112,12 @@ def make_train_step(
     """
     transformation = make_optimizer(optimizer, grad_clip, accumulate)
     mesh = mesh or make_mesh(1)
-    by_rows = over_rows(partial(_loss_and_gradient, num_samples=num_samples), mesh, 3, 2)
+    by_rows = over_rows(
+        partial(_loss_and_gradient, num_samples=num_samples),
+        mesh,
+        (ROWS, ROWS, ROWS, WHOLE, WHOLE),
+        WHOLE,
+    )
 
     def train_step(state: TrainState, x, lengths, learning_rate, kl_weight):
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), len(lengths))

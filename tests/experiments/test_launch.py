@@ -8,6 +8,7 @@ from experiments import launch, ptb_char, text
 from experiments.launch import main
 
 TINY = ("--size=tiny", "--model=lstm", "--config.embedding=4", "--config.hidden=4")
+HOSTS = ("--num_processes=2",)
 SHORT = ("--config.num_epochs=1", "--config.seed=3")
 
 
@@ -99,6 +100,12 @@ def assert_error(capsys, *parts):
         (["--num_samples=x"], ["num_samples", "x"]),
         (["--num_samples=0"], ["--num_samples must be at least 1, got 0"]),
         (["--temperature=nan"], ["--temperature must be positive"]),
+        (["--process_id=0"], ["--num_processes and --process_id need --coordinator"]),
+        (["--coordinator=auto", "--process_id=0"], ["need --coordinator=host:port"]),
+        (["--coordinator=a:1", "--process_id=0"], ["needs --num_processes and --process_id"]),
+        ([*HOSTS, "--coordinator=a:1", "--process_id=2"], ["from 0 to", "= 1, got 2"]),
+        ([*HOSTS, "--coordinator=a:b", "--process_id=1"], ["must be host:port or auto, got 'a:b'"]),
+        ([*HOSTS, "--coordinator=a", "--process_id=1"], ["must be host:port or auto, got 'a'"]),
         (["--split=dev"], ["--split is 'dev'", "train, valid, test"]),
         (["lstm"], ["'lstm' is not a flag"]),
         (["--config.hiden=3"], ["unknown option --config.hiden", "did you mean hidden"]),

@@ -11,13 +11,6 @@ from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.mesh import make_mesh, sample_on
 from nlf_jax.training.metrics import read_rows
 
-# Six rows for eight devices. Plain SGD: Adam would blow up the rounding of gradients near zero.
-CHANGES = {
-    "batch_size": 6, "num_epochs": 1, "dropout": 0.2, "optimizer": "sgd", "learning_rate": 0.5,
-    "kl_zero_epochs": 0.0, "kl_ramp_epochs": 0.0, "checkpoint_every": 100, "log_every": 1,
-    "flow_layers": 1, "flow_hidden": 4, "flow_hidden_layers": 1, "transform": "affine",
-}  # fmt: skip
-
 
 def finish(trainer, num_steps=None):
     trainer.run(lambda: trainer.step == num_steps)
@@ -25,10 +18,10 @@ def finish(trainer, num_steps=None):
 
 
 @pytest.fixture(scope="module")
-def runs(make_config, make_trainer, tmp_path_factory):
+def runs(make_config, make_trainer, changes, tmp_path_factory):
     """Trainers of the same run: on one device, and half on eight and then half on one."""
     path = tmp_path_factory.mktemp("runs")
-    config = make_config("af_scf", **CHANGES)
+    config = make_config("af_scf", **changes | {"num_epochs": 1})
     one = finish(make_trainer(config, path / "one", num_devices=1))
     eight = finish(make_trainer(config, path / "eight", num_devices=8), num_steps=3)
     for leaf in jax.tree.leaves(eight.state):
