@@ -45,7 +45,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code: 0; 2 after a `UserError`; 130 after Ctrl-C outside of training.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    _format_warnings()
     absl_logging.set_verbosity(absl_logging.FATAL)
     try:
         line = parse(sys.argv[1:] if argv is None else argv, experiment.flags)
@@ -71,6 +71,13 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs in NLF_CACHE_DIR/xla, by default ~/.cache/nlf_jax/xla."""
     cache = Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
     jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+
+
+def _format_warnings() -> None:
+    """Logged lines are `WARNING: text`, also where an import has set logging up, as Orbax does."""
+    logging.basicConfig()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
 
 
 def train(run: Run) -> None:
