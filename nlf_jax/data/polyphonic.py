@@ -96,7 +96,7 @@ def load_polyphonic(dataset: str, data_dir: str | os.PathLike | None) -> Corpus:
 
 def _find_source(dataset: str, data_dir: pathlib.Path) -> pathlib.Path | None:
     if not data_dir.is_dir():
-        raise UserError(f"The data directory {data_dir} does not exist. {_advice(dataset)}")
+        raise UserError(f"{data_dir} is not a directory. {_advice(dataset)}")
     for path in (data_dir / "polyphonic" / NAMES[dataset], data_dir / NAMES[dataset]):
         if path.is_file():
             return path
@@ -116,9 +116,16 @@ def _source_checksum(dataset: str, source: pathlib.Path | None) -> str:
         raise UserError(f"Cannot read {source}: {error.strerror or error}.") from error
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != published:
-        read_rolls(content, source)
+        _require_rolls(content, source, dataset)
         _logger.warning("%s is not the published file: its scores do not compare.", source)
     return checksum
+
+
+def _require_rolls(content: bytes, source: pathlib.Path, dataset: str) -> None:
+    try:
+        read_rolls(content, source)
+    except UserError as error:
+        raise UserError(f"{error} Replace it by {URLS[dataset]}.") from error
 
 
 def _cached_rolls(

@@ -79,7 +79,7 @@ def load_lines(data_dir: str | os.PathLike | None) -> dict[str, list[str]]:
 def _find_source_dir(data_dir: pathlib.Path) -> pathlib.Path | None:
     """The directory of the verified source files, None where there are none."""
     if not data_dir.is_dir():
-        raise UserError(f"The data directory {data_dir} does not exist. {ADVICE}")
+        raise UserError(f"{data_dir} is not a directory. {ADVICE}")
     for directory in (data_dir / "ptb", data_dir):
         missing = [name for name in NAMES.values() if not (directory / name).is_file()]
         if not missing:
