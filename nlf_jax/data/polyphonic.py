@@ -90,6 +90,8 @@ def load_polyphonic(dataset: str, data_dir: str | os.PathLike | None) -> Corpus:
     checksum = _source_checksum(dataset, source)
     with locked_cache() as cache_dir:
         splits = _cached_rolls(dataset, source, checksum, cache_dir)
+    if data_dir is not None and source is None:
+        _logger.warning("%s has no %s: took the public copy.", data_dir, NAMES[dataset])
     max_length = max(len(roll) for split in SPLITS for roll in splits[split])
     return Corpus.create(dataset, splits, vocabulary=None, max_length=max_length)
 
@@ -100,7 +102,6 @@ def _find_source(dataset: str, data_dir: pathlib.Path) -> pathlib.Path | None:
     for path in (data_dir / "polyphonic" / NAMES[dataset], data_dir / NAMES[dataset]):
         if path.is_file():
             return path
-    _logger.warning("%s has no %s; the cached or public copy is used.", data_dir, NAMES[dataset])
     return None
 
 
@@ -184,6 +185,6 @@ def _digest(rolls: dict[str, list[np.ndarray]]) -> str:
 
 def _advice(dataset: str) -> str:
     return (
-        f"Put {NAMES[dataset]} into a directory and give it with --data_dir or NLF_DATA_DIR; "
+        f"Put {NAMES[dataset]} into the directory that --data_dir or NLF_DATA_DIR names; "
         f"it is published at {URLS[dataset]}."
     )

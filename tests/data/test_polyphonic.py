@@ -122,7 +122,7 @@ def test_unknown_dataset_and_directory_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_no_file_and_no_network_is_soon_an_error(given, tmp_path, monkeypatch):
+def test_no_file_and_no_network_is_soon_an_error(given, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setitem(polyphonic.URLS, "nottingham", "http://127.0.0.1:9/Nottingham.mat")
     infos = polyphonic.Polyphonic.url_infos
@@ -132,6 +132,7 @@ def test_no_file_and_no_network_is_soon_an_error(given, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cannot be reached.*Put Nottingham\.mat into"):
         load_polyphonic("nottingham", tmp_path if given else None)
     assert time.monotonic() - start < 10
+    assert not caplog.text
 
 
 def test_registered_sizes_and_checksums_are_those_of_the_real_files(data_dir):
