@@ -41,6 +41,15 @@ class _Trained:
         config = scoring_config(description["config"], run.line)
         return cls(run, description, config, checkpoints.load(run.workdir))
 
+    def __post_init__(self) -> None:
+        """Refuse another frame length than the model was trained with."""
+        given = "frames_per_quarter" in self.run.line.given and self.run.frames_per_quarter
+        if given and given != self.frames_per_quarter:
+            raise UserError(
+                f"--frames_per_quarter={given}, but the model was trained with "
+                f"{self.frames_per_quarter}: leave the flag out."
+            )
+
     @property
     def flags(self) -> dict[str, Any]:
         return self.run.line.values

@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from experiments import options
-from experiments.launch import Experiment, describe, main
+from experiments import midi, options
+from experiments.launch import describe, main
 from nlf_jax import media
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.vocabulary import Vocabulary
@@ -23,7 +25,7 @@ def make_run(directory, corpus, model, frames_per_quarter=None):
     description = describe("letters", config, corpus, frames_per_quarter)
     workdir.claim(directory, description, vocabulary)
     Trainer(config, (8,), corpus, directory, make_mesh(1)).run(lambda: True)
-    experiment = Experiment("letters", "Letters.", lambda flags, max_length: corpus)
+    experiment = dataclasses.replace(midi.EXPERIMENT, load_corpus=lambda flags, _: corpus)
 
     def use(mode, *argv):
         return main(experiment, [f"--mode={mode}", f"--workdir={directory}", "--mesh=1", *argv])
@@ -169,6 +171,7 @@ def test_wrong_midi_files(keys, type_, message, music_run, capsys, tmp_path):
         ("music_run", "continue", ["--text=ab"], "give --midi_file or --row"),
         ("music_run", "continue", ["--midi_file=/none.mid"], "/none.mid"),
         ("music_run", "reconstruct", [], "no latent"),
+        ("music_run", "sample", ["--frames_per_quarter=4"], "trained with 3: leave the flag out"),
     ],
 )
 def test_wrong_sequences(fixture, mode, argv, message, request, capsys):
