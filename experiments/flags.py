@@ -93,6 +93,11 @@ def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
         words = defined(["program", *rest])[1:]
     except flags.UnrecognizedFlagError as error:
         raise UserError(_unknown_flag(error.flagname, defined)) from error
+    except flags.IllegalFlagValueError as error:
+        given = str(error).partition(": ")[0]
+        raise UserError(
+            f"{given} has a value of the wrong kind; --help shows what fits."
+        ) from error
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
     if words:
@@ -125,8 +130,9 @@ def scoring_config(config: dict[str, Any], line: CommandLine) -> ConfigDict:
     if "model" in line.given and line.values["model"] != restored.model:
         raise UserError(f"--model={line.values['model']}, but the workdir has a {restored.model}.")
     for name, text in line.overrides:
+        trained_with = restored.get(name)
         options.override(restored, name, text)
-        if name not in SCORING_OPTIONS:
+        if name not in SCORING_OPTIONS and restored[name] != trained_with:
             raise UserError(
                 f"--config.{name} was fixed in training; eval and sample take "
                 f"{', '.join(SCORING_OPTIONS)}."

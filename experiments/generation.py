@@ -41,6 +41,15 @@ class _Trained:
         description, model, _ = run.load_trained()
         return cls(run, description, scoring_config(description["config"], run.line), model)
 
+    def __post_init__(self) -> None:
+        """Refuse another frame length than the model was trained with."""
+        given = "frames_per_quarter" in self.run.line.given and self.run.frames_per_quarter
+        if given and given != self.frames_per_quarter:
+            raise UserError(
+                f"--frames_per_quarter={given}, but the model was trained with "
+                f"{self.frames_per_quarter}: leave the flag out."
+            )
+
     @property
     def flags(self) -> dict[str, Any]:
         return self.run.line.values
@@ -77,7 +86,7 @@ def draw_samples(run: Run) -> None:
 def draw_reconstructions(run: Run) -> None:
     """`--mode=reconstruct`: shows what encoding and decoding makes of sequences."""
     trained = _Trained.load(run)
-    x, lengths = _batch(_inputs(trained, 1))
+    x, lengths = _batch(_fitting(trained, _inputs(trained, 1)))
     greedy = trained.greedy_unless_told
     rebuilt = reconstruct(trained.model, x, lengths, trained.key, greedy=greedy)
     _show(trained, "original", _decode(trained, Samples(x, lengths)))
@@ -91,7 +100,7 @@ def draw_reconstructions(run: Run) -> None:
 def draw_interpolation(run: Run) -> None:
     """`--mode=interpolate`: shows the way from one sequence to another."""
     trained = _Trained.load(run)
-    a, b = _exactly(2, _inputs(trained, 2))
+    a, b = _fitting(trained, _exactly(2, _inputs(trained, 2)))
     greedy, num_points = trained.greedy_unless_told, trained.flags["num_samples"]
     points = interpolate(trained.model, a, b, trained.key, num_points=num_points, greedy=greedy)
     _show(trained, "interpolation", _decode(trained, points))
@@ -118,7 +127,7 @@ def _opening(trained: _Trained) -> jax.Array:
     prefix = trained.flags["prefix"] or (-(-len(whole) // 2) if is_row else len(whole))
     if prefix > len(whole):
         raise UserError(f"--prefix={prefix}, but the sequence has {len(whole)} steps.")
-    return whole[:prefix]
+    return _fitting(trained, [whole[:prefix]])[0]
 
 
 def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
@@ -142,6 +151,17 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
     return [jnp.asarray(x) for x in found]
 
 
+def _fitting(trained: _Trained, sequences: list[jax.Array]) -> list[jax.Array]:
+    """The sequences, if the model takes so many steps."""
+    longest, steps = trained.model.length_log_prob.shape[0] - 1, max(map(len, sequences))
+    if steps > longest:
+        raise UserError(
+            f"a given sequence has {steps} steps, this model takes at most {longest}: shorten it, "
+            "or let --mode=continue take its first steps with --prefix."
+        )
+    return sequences
+
+
 def _batch(sequences: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Sequences right-padded with zeros, and their lengths."""
     longest = max(map(len, sequences))
@@ -151,7 +171,13 @@ def _batch(sequences: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
 
 def _read_midi(path: str, frames_per_quarter: int) -> np.ndarray:
     midi = media.read_midi_file(path)
-    return _with_dummy(media.midi_to_roll(midi, frames_per_quarter=frames_per_quarter))
+    try:
+        roll = media.midi_to_roll(midi, frames_per_quarter=frames_per_quarter)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not roll.any():
+        raise UserError(f"{path} has no notes that the piano has: give another MIDI file.")
+    return _with_dummy(roll)
 
 
 def _read_rows(trained: _Trained, rows: Sequence[int]) -> list[np.ndarray]:

@@ -46,7 +46,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code: 0; 2 after a `UserError`; 130 after Ctrl-C outside of training.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    _format_warnings()
     absl_logging.set_verbosity(absl_logging.FATAL)
     try:
         _run(experiment, parse(sys.argv[1:] if argv is None else argv, experiment.flags))
@@ -89,6 +89,13 @@ def _shared_flags(experiment: Experiment, line: CommandLine) -> list[Any]:
     own = {"process_id", "workdir", "data_dir", "midi_file", *experiment.flags}
     shared = {name: value for name, value in line.values.items() if name not in own}
     return [experiment.name, shared, line.overrides]
+
+
+def _format_warnings() -> None:
+    """Logged lines are `WARNING: text`, also where an import has set logging up, as Orbax does."""
+    logging.basicConfig()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
 
 
 def train(run: Run) -> None:

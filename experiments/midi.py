@@ -39,7 +39,8 @@ def _number(flags: dict[str, Any], name: str, kind: Callable, default: Any) -> A
     try:
         return default if flags[name] is None else kind(flags[name])
     except ValueError as error:
-        raise UserError(f"--{name} needs a number, got {flags[name]!r}.") from error
+        kind_name = "whole number" if kind is int else "number"
+        raise UserError(f"--{name} needs a {kind_name}, got {flags[name]!r}.") from error
 
 
 EXPERIMENT = Experiment(

@@ -66,9 +66,7 @@ def _load(content: bytes, name: str | os.PathLike) -> dict[str, np.ndarray]:
         _check_structure(content)
         return scipy.io.loadmat(io.BytesIO(content), variable_names=list(KEYS.values()))
     except Exception as error:  # scipy lets through whatever its internals run into
-        raise UserError(
-            f"{name} is damaged or another kind of file ({error}); get it anew."
-        ) from error
+        raise UserError(f"{name} is damaged or another kind of file ({error}).") from error
 
 
 def _check_structure(content: bytes) -> None:

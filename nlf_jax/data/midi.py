@@ -24,7 +24,7 @@ _VELOCITY = 80
 def roll_to_midi(
     roll: np.ndarray, *, frames_per_quarter: int = 2, beats_per_minute: float = 100.0
 ) -> "mido.MidiFile":
-    """A one-track MIDI file of a piano roll.
+    """A one-track MIDI file of a piano roll; a key in consecutive frames is one held note.
 
     Args:
       roll: bool [T, 88].
@@ -52,7 +52,8 @@ def midi_to_roll(
     """The piano roll of a MIDI file: the union of its tracks, drums left out.
 
     Starts and ends are rounded to the nearest frame boundary and a note keeps at least one frame.
-    Notes outside of MIDI 21..108 are left out.
+    Notes outside of MIDI 21..108 are left out. A note struck again where one of its key ends is
+    not told from that one going on.
 
     Args:
       midi: of type 0 or 1.

@@ -90,7 +90,8 @@ def _midi_paths(midi_dir: str | os.PathLike) -> list[str]:
         if name.lower().endswith(_SUFFIXES)
     ]
     if not paths:
-        raise UserError(f"{midi_dir} has no files that end in {' or '.join(_SUFFIXES)}.")
+        suffixes = " or ".join(_SUFFIXES)
+        raise UserError(f"{midi_dir} has no files that end in {suffixes}; give another folder.")
     return sorted(paths)
 
 
@@ -134,9 +135,11 @@ def _check_enough(
     pieces: dict[bytes, np.ndarray], midi_dir: str | os.PathLike, report: MidiReport
 ) -> None:
     if len(pieces) < MIN_PIECES:
+        refused = [f"{name}: {reason}" for name, reason in report.refused.items()]
+        example = f" Refused {len(refused)} files, for instance {refused[0]}" if refused else ""
         raise UserError(
-            f"{midi_dir} has {len(pieces)} pieces to use; at least {MIN_PIECES} different ones are "
-            f"needed for training, validation and testing. {report}"
+            f"{midi_dir} has {len(pieces)} pieces to use: add files, as at least {MIN_PIECES} "
+            f"different ones are needed for training, validation and testing.{example}"
         )
 
 

@@ -26,7 +26,7 @@ def check_roll(roll: np.ndarray, name: str = "The piano roll") -> np.ndarray:
     if roll.ndim != 2 or roll.shape[1] != NUM_PITCHES:
         raise UserError(f"{name} has shape {list(roll.shape)}; expected [T, {NUM_PITCHES}].")
     if not np.isin(roll, (0, 1)).all():
-        raise UserError(f"{name} holds values other than 0 and 1.")
+        raise UserError(f"{name} holds values other than 0 and 1 (1: the key sounds).")
     return roll.astype(np.bool_)
 
 

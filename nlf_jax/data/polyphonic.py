@@ -90,17 +90,18 @@ def load_polyphonic(dataset: str, data_dir: str | os.PathLike | None) -> Corpus:
     checksum = _source_checksum(dataset, source)
     with locked_cache() as cache_dir:
         splits = _cached_rolls(dataset, source, checksum, cache_dir)
+    if data_dir is not None and source is None:
+        _logger.warning("%s has no %s: took the public copy.", data_dir, NAMES[dataset])
     max_length = max(len(roll) for split in SPLITS for roll in splits[split])
     return Corpus.create(dataset, splits, vocabulary=None, max_length=max_length)
 
 
 def _find_source(dataset: str, data_dir: pathlib.Path) -> pathlib.Path | None:
     if not data_dir.is_dir():
-        raise UserError(f"The data directory {data_dir} does not exist. {_advice(dataset)}")
+        raise UserError(f"{data_dir} is not a directory. {_advice(dataset)}")
     for path in (data_dir / "polyphonic" / NAMES[dataset], data_dir / NAMES[dataset]):
         if path.is_file():
             return path
-    _logger.warning("%s has no %s; the cached or public copy is used.", data_dir, NAMES[dataset])
     return None
 
 
@@ -116,9 +117,16 @@ def _source_checksum(dataset: str, source: pathlib.Path | None) -> str:
         raise UserError(f"Cannot read {source}: {error.strerror or error}.") from error
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != published:
-        read_rolls(content, source)
+        _require_rolls(content, source, dataset)
         _logger.warning("%s is not the published file: its scores do not compare.", source)
     return checksum
+
+
+def _require_rolls(content: bytes, source: pathlib.Path, dataset: str) -> None:
+    try:
+        read_rolls(content, source)
+    except UserError as error:
+        raise UserError(f"{error} Replace it by {URLS[dataset]}.") from error
 
 
 def _cached_rolls(
@@ -177,6 +185,6 @@ def _digest(rolls: dict[str, list[np.ndarray]]) -> str:
 
 def _advice(dataset: str) -> str:
     return (
-        f"Put {NAMES[dataset]} into a directory and give it with --data_dir or NLF_DATA_DIR; "
+        f"Put {NAMES[dataset]} into the directory that --data_dir or NLF_DATA_DIR names; "
         f"it is published at {URLS[dataset]}."
     )

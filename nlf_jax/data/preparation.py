@@ -69,7 +69,7 @@ def prepare(
         raise UserError(f"The download of {name} failed: {error}. {advice}") from error
 
 
-def _check_reachable(url: str, advice: str, seconds: float = 8.0) -> None:
+def _check_reachable(url: str, advice: str, seconds: float = 6.0) -> None:
     answer: queue.Queue[str | None] = queue.Queue()
 
     def ask() -> None:

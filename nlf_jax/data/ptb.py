@@ -24,7 +24,7 @@ URLS = {
 }
 NAMES = {split: f"ptb.{split}.txt" for split in URLS}
 ADVICE = (
-    f"Put {', '.join(NAMES.values())} into a directory and give it with --data_dir or NLF_DATA_DIR."
+    f"Put {', '.join(NAMES.values())} into the directory that --data_dir or NLF_DATA_DIR names."
 )
 _logger = logging.getLogger(__name__)
 
@@ -73,13 +73,16 @@ def load_lines(data_dir: str | os.PathLike | None) -> dict[str, list[str]]:
     """
     source_dir = None if data_dir is None else _find_source_dir(pathlib.Path(data_dir))
     with locked_cache() as cache_dir:
-        return _cached_lines(source_dir, cache_dir)
+        lines = _cached_lines(source_dir, cache_dir)
+    if data_dir is not None and source_dir is None:
+        _logger.warning("%s has no Penn Treebank files: took the public copy.", data_dir)
+    return lines
 
 
 def _find_source_dir(data_dir: pathlib.Path) -> pathlib.Path | None:
     """The directory of the verified source files, None where there are none."""
     if not data_dir.is_dir():
-        raise UserError(f"The data directory {data_dir} does not exist. {ADVICE}")
+        raise UserError(f"{data_dir} is not a directory. {ADVICE}")
     for directory in (data_dir / "ptb", data_dir):
         missing = [name for name in NAMES.values() if not (directory / name).is_file()]
         if not missing:
@@ -87,7 +90,6 @@ def _find_source_dir(data_dir: pathlib.Path) -> pathlib.Path | None:
             return directory
         if len(missing) < len(NAMES):
             raise UserError(f"{directory} lacks {', '.join(missing)}. {ADVICE}")
-    _logger.warning("%s has no Penn Treebank files; the cached or public copy is used.", data_dir)
     return None
 
 

@@ -78,7 +78,7 @@ def show(
 class Shown:
     """HTML that a notebook displays."""
 
-    html: str
+    html: str = dataclasses.field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.html

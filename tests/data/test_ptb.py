@@ -172,7 +172,7 @@ def test_one_missing_file_is_named(tiny):
 
 
 def test_missing_data_dir_is_refused(tiny):
-    with pytest.raises(UserError, match="none does not exist"):
+    with pytest.raises(UserError, match="none is not a directory"):
         ptb.load_lines(tiny.source_dir / "none")
 
 

@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from experiments import options
-from experiments.launch import Experiment, describe, main
+from experiments import midi, options
+from experiments.launch import describe, main
 from nlf_jax import media
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.vocabulary import Vocabulary
@@ -23,7 +25,7 @@ def make_run(directory, corpus, model, frames_per_quarter=None):
     description = describe("letters", config, corpus, frames_per_quarter)
     workdir.claim(directory, description, vocabulary)
     Trainer(config, (8,), corpus, directory, make_mesh(1)).run(lambda: True)
-    experiment = Experiment("letters", "Letters.", lambda flags, max_length: corpus)
+    experiment = dataclasses.replace(midi.EXPERIMENT, load_corpus=lambda flags, _: corpus)
 
     def use(mode, *argv):
         return main(experiment, [f"--mode={mode}", f"--workdir={directory}", "--mesh=1", *argv])
@@ -121,6 +123,30 @@ def test_continue_music(known, music_run, music_dir, roll, tmp_path):
     np.testing.assert_array_equal(whole[:known], roll[:known])
 
 
+def test_opening_of_a_file_that_is_too_long(music_run, music_dir, roll, tmp_path):
+    media.save_sample(tmp_path, np.tile(roll, (2, 1)), name="given", frames_per_quarter=3)
+    given = (f"--midi_file={tmp_path}/given.mid", "--prefix=3", "--num_samples=1", "--length=4")
+    assert music_run("continue", *given) == 0
+    np.testing.assert_array_equal(read_roll(music_dir / "samples/opening-1.mid"), roll[:3])
+
+
+@pytest.mark.parametrize(
+    ("keys", "type_", "message"),
+    [
+        (np.eye(9, 88, dtype=bool), 0, "9 steps, this model takes at most 8: shorten it"),
+        (np.zeros((4, 88), bool), 0, "given.mid has no notes"),
+        (np.zeros((0, 88), bool), 0, "given.mid has no notes"),
+        (np.eye(4, 88, dtype=bool), 2, "given.mid: MIDI type 2 is not supported"),
+    ],
+)
+def test_wrong_midi_files(keys, type_, message, music_run, capsys, tmp_path):
+    file = media.roll_to_midi(keys, frames_per_quarter=3)
+    file.type = type_
+    file.save(tmp_path / "given.mid")
+    assert music_run("continue", f"--midi_file={tmp_path}/given.mid") == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("fixture", "mode", "argv", "message"),
     [
@@ -130,7 +156,14 @@ def test_continue_music(known, music_run, music_dir, roll, tmp_path):
         ("text_run", "reconstruct", ["--row=-1"], "--row must be at least 0"),
         ("text_run", "reconstruct", ["--text="], "empty"),
         ("text_run", "reconstruct", ["--text=abd"], "'d' at position 2"),
-        ("text_run", "reconstruct", ["--text=" + "a" * 9], "at most 8"),
+        (
+            "text_run",
+            "reconstruct",
+            ["--text=" + "a" * 9],
+            "has 9 steps, this model takes at most 8",
+        ),
+        ("text_run", "interpolate", ["--text=a", "--text=" + "a" * 9], "has 9 steps"),
+        ("text_run", "continue", ["--text=" + "a" * 9], "has 9 steps"),
         ("text_run", "reconstruct", ["--midi_file=a.mid"], "give --text or --row"),
         ("text_run", "continue", ["--text=ab", "--prefix=3"], "the sequence has 2 steps"),
         ("text_run", "continue", ["--text=ab", "--prefix=0"], "--prefix must be at least 1"),
@@ -138,6 +171,7 @@ def test_continue_music(known, music_run, music_dir, roll, tmp_path):
         ("music_run", "continue", ["--text=ab"], "give --midi_file or --row"),
         ("music_run", "continue", ["--midi_file=/none.mid"], "/none.mid"),
         ("music_run", "reconstruct", [], "no latent"),
+        ("music_run", "sample", ["--frames_per_quarter=4"], "trained with 3: leave the flag out"),
     ],
 )
 def test_wrong_sequences(fixture, mode, argv, message, request, capsys):

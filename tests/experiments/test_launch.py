@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import random
 
@@ -97,7 +98,7 @@ def assert_error(capsys, *parts):
         (["--model=lsmt"], ["--model is 'lsmt'", "did you mean lstm"]),
         (["--mode=trian"], ["--mode is 'trian'", "did you mean train"]),
         (["--size=big"], ["--size is 'big'", "tiny, small, paper"]),
-        (["--num_samples=x"], ["num_samples", "x"]),
+        (["--num_samples=x"], ["--num_samples=x has a value of the wrong kind"]),
         (["--num_samples=0"], ["--num_samples must be at least 1, got 0"]),
         (["--temperature=nan"], ["--temperature must be positive"]),
         (["--process_id=0"], ["--num_processes and --process_id need --coordinator"]),
@@ -122,6 +123,13 @@ def test_wrong_command_lines(argv, parts, capsys, tmp_path, monkeypatch):
     assert run(*argv) == launch.EXIT_USER_ERROR
     assert_error(capsys, *parts)
     assert not os.listdir(tmp_path)
+
+
+def test_warnings_look_like_errors():
+    assert run("--help") == 0
+    record = logging.LogRecord("nlf_jax.data", logging.WARNING, "", 0, "A text.", None, None)
+    lines = {handler.format(record) for handler in logging.getLogger().handlers}
+    assert lines == {"WARNING: A text."}
 
 
 def test_missing_data(capsys, tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 
 from experiments import options
+from experiments.flags import parse, scoring_config
 from nlf_jax.errors import UserError
 from nlf_jax.models import MODELS
 from nlf_jax.training.checkpoints import model_config
@@ -126,3 +127,12 @@ def test_damaged_json_is_refused(change):
 
 def test_buckets_end_at_max_length():
     assert options.bucket_lengths(config(buckets="4,8,20"), 16) == (4, 8, 16)
+
+
+def test_what_training_fixed_can_be_given_again():
+    """Quick start scores after training, with the command line of training."""
+    trained = config(num_epochs="1").to_dict()
+    line = parse(["--config.num_epochs=1", "--config.hidden=8", "--config.nll_samples=7"], {})
+    assert scoring_config(trained, line).nll_samples == 7
+    with pytest.raises(UserError, match="num_epochs was fixed in training"):
+        scoring_config(trained, parse(["--config.num_epochs=2"], {}))
