@@ -17,6 +17,7 @@ FLOW_MODELS = ("af_scf", "af_af", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
 MODELS = ("lstm", *FLOW_MODELS)
 AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
 SIZES = ("tiny", "small", "paper")
+PRODUCTS = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,7 @@ OPTIONS = (
     Option("transform", "nlsq", "the flows' scalar transform", choices=("nlsq", "affine")),
     Option("dropout", 0.2, "of the prior's LSTM (flows) or everywhere (lstm)", low=0, below=1),
     Option("tied", True, "output weights are the embedding"),
+    Option("products", "float32", "factors of products, the prior's excepted", choices=PRODUCTS),
     Option("max_length", 288, "longer sequences are left out"),
     Option("length_smoothing", False, "give lengths never seen a small probability"),
     Option("buckets", (64, 96, 128, 160, 192, 224), "padded lengths, besides max_length"),
@@ -151,7 +153,9 @@ RECIPES = (
     Recipe({"max_length": 1024}, experiment=("midi",)),
 )
 # Options that older runs don't have, with the value that does what those did.
-ADDED_SINCE: dict[str, Any] = {"accumulate": 1, "transpose": 0, "mixtures": 1}
+ADDED_SINCE: dict[str, Any] = {
+    "accumulate": 1, "transpose": 0, "mixtures": 1, "products": "float32",
+}  # fmt: skip
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 

@@ -1,11 +1,12 @@
 """Lowers every program of every model for TPU and CUDA, on any machine, and inspects the result.
 
-    python -m experiments.tpu_check [--size=paper] [--models=lstm,af_scf]
+    python -m experiments.tpu_check [--size=paper] [--models=lstm,af_scf] [--products=bfloat16]
 
 `jax.export` makes the StableHLO module that the accelerator's compiler is given, without having
 one. The check reads its text: no float64, nothing that calls back to the host or a library of one
-platform, static shapes, and HIGHEST precision on every float32 product. It prints a table; the
-exit code is 1 if a module has a problem.
+platform, static shapes, and HIGHEST precision on every float32 product; only if bfloat16 products
+are asked for may the factors of some be rounded to that. It prints a table; the exit code is 1 if
+a module has a problem.
 """
 
 import argparse
@@ -31,6 +32,9 @@ from nlf_jax.training.state import create_state, make_optimizer, make_train_step
 PLATFORMS = ("tpu", "cuda")
 NUM_ROWS, NUM_LETTERS, GRAD_CLIP = 4, 51, 1.0
 _PRODUCT = re.compile(r"stablehlo\.(?:dot_general|dot|convolution)\b.*")
+_ALLOWED = {"float32": ("[HIGHEST, HIGHEST]",)}
+_ROUNDED = "lhs_precision_type = bf16, rhs_precision_type = bf16, accumulation_type = f32"
+_ALLOWED["bfloat16"] = (*_ALLOWED["float32"], _ROUNDED)
 _FORBIDDEN = {
     "float64": re.compile(r"[<x ]f64\b"),
     "host transfer": re.compile(r"stablehlo\.(?:send|recv|infeed|outfeed)\b"),
@@ -63,15 +67,15 @@ class Report(NamedTuple):
     problems: list[str]
 
 
-def inspect(module: str) -> Report:
-    """Inspects the text of a StableHLO module."""
+def inspect(module: str, allowed: str = "float32") -> Report:
+    """Inspects the text of a StableHLO module; ``allowed``: see ``ModelConfig.products``."""
     products = _PRODUCT.findall(module)
     problems = []
     for name, pattern in _FORBIDDEN.items():
         found = pattern.findall(module)
         if found:
             problems.append(f"{len(found)} x {name}, for instance {found[0].strip()}")
-    imprecise = [line for line in products if "f32" in line and "[HIGHEST, HIGHEST]" not in line]
+    imprecise = [p for p in products if "f32" in p and not any(a in p for a in _ALLOWED[allowed])]
     if imprecise:
         problems.append(f"{len(imprecise)} x product without HIGHEST, for instance {imprecise[0]}")
     return Report(len(products), module.count("stablehlo.while"), len(module), problems)
@@ -87,10 +91,10 @@ def lower(program: Program, platform: str) -> str:
     return exported.mlir_module()
 
 
-def check(program: Program, platform: str) -> Report:
+def check(program: Program, platform: str, products: str = "float32") -> Report:
     """Lowers and inspects; a program that cannot be lowered has that as its problem."""
     try:
-        return inspect(lower(program, platform))
+        return inspect(lower(program, platform), products)
     except (ValueError, NotImplementedError) as error:
         return Report(0, 0, 0, [f"cannot be lowered: {first_line(error)}"])
 
@@ -119,6 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=options.SIZES, default="tiny")
     parser.add_argument("--models", default=",".join(options.MODELS), help="with commas between")
+    parser.add_argument("--products", choices=options.PRODUCTS, default="float32")
     arguments = parser.parse_args()
     print(f"{'model':<12}{'emission':<13}{'program':<11}{'for':<6}{'products':>8}", end="")
     print(f"{'loops':>7}{'KB':>7}{'seconds':>9}  problems", flush=True)
@@ -126,20 +131,20 @@ def main() -> int:
     for model in arguments.models.split(","):
         # The likelihood is the same code in every flow model: one of them with bits is enough.
         for emission in ("categorical", "bernoulli") if model == "af_scf" else ("categorical",):
-            failed += _check(model, emission, arguments.size)
+            failed += _check(model, emission, arguments.size, arguments.products)
     print(f"{failed} modules with problems" if failed else "no problems")
     return int(failed > 0)
 
 
-def _check(model: str, emission: str, size: str) -> int:
+def _check(model: str, emission: str, size: str, products: str) -> int:
     """Prints the rows of a model; gives the number of its modules with problems."""
     config = options.get_config("ptb_char", model, size)
-    config.emission = emission
+    config.emission, config.products = emission, products
     failed = 0
     for program in programs(model_config(config.to_dict()), config.max_length):
         for platform in PLATFORMS:
             start = time.monotonic()
-            report = check(program, platform)
+            report = check(program, platform, products)
             failed += bool(report.problems)
             print(
                 f"{model:<12}{emission:<13}{program.name:<11}{platform:<6}{report.products:>8}"

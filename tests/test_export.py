@@ -30,6 +30,17 @@ def test_modules_are_fit_for_an_accelerator(model, name, platform):
     assert not report.problems
 
 
+@pytest.mark.parametrize("model", ["lstm", "af_scf"])
+def test_bfloat16_products_pass_only_where_they_are_asked_for(model):
+    small = {"embedding": 3, "hidden": 3, "latent": 2, "lstm_layers": 1, "products": "bfloat16"}
+    step, *_ = programs(ModelConfig(model, flow_layers=1, flow_hidden=4, **small), max_length=4)
+    module = lower(step, "tpu")
+    assert not inspect(module, "bfloat16").problems
+    (problem,) = inspect(module).problems
+    assert "product without HIGHEST" in problem
+    assert "bf16" in problem
+
+
 def test_products_with_precision_pass():
     product = lambda x: jnp.matmul(x, x, precision="highest")  # noqa: E731
     report = inspect(module_of(product))

@@ -7,6 +7,7 @@ from nlf_jax.errors import UserError
 FLOW_MODELS = ("af_af", "af_scf", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
 MODELS = (*FLOW_MODELS, "lstm")
 EMISSIONS = ("categorical", "bernoulli")
+PRODUCTS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ModelConfig:
         transform: ``nlsq`` or ``affine``.
         dropout: of the prior's LSTM; of the whole network for the baseline.
         tied: output weights are the embedding (needs ``hidden == embedding``).
+        products: what the factors of matrix products are rounded to, except in the prior, where
+            density and sampling have to agree: ``float32`` or ``bfloat16``.
     """
 
     model: str = "af_scf"
@@ -45,12 +48,14 @@ class ModelConfig:
     dropout: float = 0.2
     tied: bool = True
     mixtures: int = 1
+    products: str = "float32"
 
     def __post_init__(self):
         """Refuse what cannot be built."""
         _choose("model", self.model, MODELS)
         _choose("emission", self.emission, EMISSIONS)
         _choose("transform", self.transform, ("nlsq", "affine"))
+        _choose("products", self.products, PRODUCTS)
         for name in ("embedding", "hidden", "latent", "lstm_layers", "flow_layers"):
             _at_least_one(name, getattr(self, name))
         for name in ("flow_hidden", "flow_hidden_layers", "temporal_layers", "mixtures"):

@@ -1,12 +1,14 @@
 """How a symbol is drawn from scores: one of V classes, V independent bits, or a mixture of such."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.nn.linear import FULL_PRECISION, Linear, look_up, project, uniform
+from nlf_jax.nn.linear import Linear, look_up, project, uniform
 
 
 class Categorical:
@@ -121,8 +123,17 @@ def choose(
 class OutputLayer(nnx.Module):
     """Features to scores: two linear maps, the second one tied to the embedding if asked for."""
 
-    def __init__(self, in_size: int, hidden: int, num_symbols: int, *, tied: bool, rngs: nnx.Rngs):
-        self.first = Linear(in_size, hidden, rngs=rngs)
+    def __init__(
+        self,
+        in_size: int,
+        hidden: int,
+        num_symbols: int,
+        *,
+        tied: bool,
+        products: str,
+        rngs: nnx.Rngs,
+    ):
+        self.first = Linear(in_size, hidden, products=products, rngs=rngs)
         self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
         self.bias = nnx.Param(jnp.zeros(num_symbols))
 
@@ -131,10 +142,18 @@ class OutputLayer(nnx.Module):
     ) -> Float[Array, "... V"]:
         weight = embedding if self.weight is None else self.weight[...]
         bias = project(self.first.bias[...], weight.T) + self.bias[...]
-        # In the cheaper order: for many rows the two weights are multiplied first.
-        chain = [features.reshape(-1, features.shape[-1]), self.first.weight[...], weight.T]
-        scores = jnp.linalg.multi_dot(chain, precision=FULL_PRECISION)
-        return scores.reshape(*features.shape[:-1], -1) + bias
+        scores = _project_twice(features, self.first.weight[...], weight.T, self.first.products)
+        return scores + bias
+
+
+def _project_twice(
+    x: Float[Array, "... I"], a: Float[Array, "I H"], b: Float[Array, "H V"], products: str
+) -> Float[Array, "... V"]:
+    """``x A B`` in the cheaper order: for many rows the two weights are multiplied first."""
+    (inputs, outputs), rows = (a.shape[0], b.shape[1]), x.size // x.shape[-1]
+    if inputs * outputs * (a.shape[1] + rows) < rows * a.shape[1] * (inputs + outputs):
+        return project(x, project(a, b, products), products)
+    return project(project(x, a, products), b, products)
 
 
 class MixtureOutputLayer(nnx.Module):
@@ -152,10 +171,11 @@ class MixtureOutputLayer(nnx.Module):
         *,
         mixtures: int,
         tied: bool,
+        products: str,
         rngs: nnx.Rngs,
     ):
-        self.first = Linear(in_size, mixtures * hidden, rngs=rngs)
-        self.component = Linear(in_size, mixtures, rngs=rngs)
+        linear = partial(Linear, in_size, products=products, rngs=rngs)
+        self.first, self.component = linear(mixtures * hidden), linear(mixtures)
         self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
         self.bias = nnx.Param(jnp.zeros((mixtures, num_symbols)))
 
@@ -165,7 +185,7 @@ class MixtureOutputLayer(nnx.Module):
         weight = embedding if self.weight is None else self.weight[...]
         mixtures = self.bias.shape[0]
         h = self.first(features).reshape(*features.shape[:-1], mixtures, weight.shape[1])
-        bits = project(h, weight.T) + self.bias[...]
+        bits = project(h, weight.T, self.first.products) + self.bias[...]
         return jnp.concatenate([bits, self.component(features)[..., None]], axis=-1)
 
 
@@ -173,8 +193,8 @@ def create_output(
     config: ModelConfig, in_size: int, hidden: int, num_symbols: int, rngs: nnx.Rngs
 ) -> OutputLayer | MixtureOutputLayer:
     """The output layer of a configuration."""
-    if config.mixtures == 1:
-        return OutputLayer(in_size, hidden, num_symbols, tied=config.tied, rngs=rngs)
-    return MixtureOutputLayer(
-        in_size, hidden, num_symbols, mixtures=config.mixtures, tied=config.tied, rngs=rngs
-    )
+    layer = OutputLayer
+    if config.mixtures > 1:
+        layer = partial(MixtureOutputLayer, mixtures=config.mixtures)
+    sizes = (in_size, hidden, num_symbols)
+    return layer(*sizes, tied=config.tied, products=config.products, rngs=rngs)

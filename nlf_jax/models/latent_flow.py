@@ -13,7 +13,7 @@ from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import choose, create_output, emission_of
 from nlf_jax.models.priors import create_prior
-from nlf_jax.nn.linear import Linear, project, uniform
+from nlf_jax.nn.linear import Linear, uniform
 from nlf_jax.nn.lstm import BiLSTM, Inputs
 from nlf_jax.nn.position import step_mask
 
@@ -55,8 +55,9 @@ class Posterior(nnx.Module):
 
     def __init__(self, config: ModelConfig, max_length: int, rngs: nnx.Rngs):
         sizes = (config.embedding, config.hidden, config.lstm_layers, max_length)
-        self.encoder = BiLSTM(*sizes, rngs=rngs)
-        self.out = Linear(2 * config.hidden, 2 * config.latent, rngs=rngs)
+        products = config.products
+        self.encoder = BiLSTM(*sizes, products=products, rngs=rngs)
+        self.out = Linear(2 * config.hidden, 2 * config.latent, products=products, rngs=rngs)
 
     def __call__(
         self, embedded: Inputs, length: Int[Array, "*B"], mask: Bool[Array, "T *B"]
@@ -73,7 +74,7 @@ class Likelihood(nnx.Module):
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, rngs: nnx.Rngs):
         sizes = (config.latent, config.hidden, config.lstm_layers, max_length)
-        self.decoder = BiLSTM(*sizes, rngs=rngs)
+        self.decoder = BiLSTM(*sizes, products=config.products, rngs=rngs)
         features = config.latent + 2 * config.hidden
         width = config.embedding if config.tied else config.hidden
         self.out = create_output(config, features, width, num_symbols, rngs)
@@ -83,7 +84,7 @@ class Likelihood(nnx.Module):
     ) -> Float[Array, "T *B F"]:
         """[z_t, forward state at t-1, backward state at t+1]; zeros beyond both ends."""
         mask = step_mask(length, z.shape[0])
-        ahead, back = self.decoder(partial(project, z), length, mask)
+        ahead, back = self.decoder(lambda gates: gates(z), length, mask)
         edge = jnp.zeros_like(ahead[:1])
         before, after = jnp.concatenate([edge, ahead[:-1]]), jnp.concatenate([back[1:], edge])
         return jnp.concatenate([z, before, after], axis=-1)
@@ -121,9 +122,7 @@ class LatentFlow(nnx.Module):
         mask = step_mask(length if known is None else known, x.shape[0])
         x = self.emission.hide(x, mask)
         # Symbol by symbol what the embedding adds to the gates, instead of step by step.
-        embedded = lambda weight: self.emission.embed(  # noqa: E731
-            project(self.embedding[...], weight), x
-        )
+        embedded = lambda gates: self.emission.embed(gates(self.embedding[...]), x)  # noqa: E731
         return self.posterior(embedded, length, mask)
 
     def scores(self, z: Float[Array, "T *B D"], length: Int[Array, "*B"]) -> Array:

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import choose, create_output, emission_of
 from nlf_jax.models.latent_flow import Terms
-from nlf_jax.nn.linear import project, uniform
+from nlf_jax.nn.linear import uniform
 from nlf_jax.nn.lstm import LSTM, dropout_factors
 from nlf_jax.nn.position import step_mask
 from nlf_jax.nn.recurrence import LSTMState, zero_state
@@ -28,7 +28,7 @@ class LSTMLanguageModel(nnx.Module):
         bound = (6.0 / (num_symbols + config.embedding)) ** 0.5
         self.embedding = uniform(rngs, (num_symbols, config.embedding), bound)
         sizes = (config.embedding, config.hidden, config.lstm_layers, max_length)
-        self.lstm = LSTM(*sizes, rngs=rngs)
+        self.lstm = LSTM(*sizes, products=config.products, rngs=rngs)
         self.out = create_output(config, config.hidden, config.embedding, num_symbols, rngs)
 
     @property
@@ -145,7 +145,7 @@ class LSTMLanguageModel(nnx.Module):
 
     def _symbol_gates(self) -> Float[Array, "V 4H"]:
         """What each symbol adds to the first layer's gates."""
-        return project(self.embedding[...], self.lstm.cells[0].input_weight[...])
+        return self.lstm.cells[0].gates(self.embedding[...])
 
     def _write(self, carry, gates: Array, keys: PRNGKeyArray, temperature, greedy: bool) -> Array:
         """Symbols [N, T, ..] drawn one after the other, given the position gates [T, N, 4H]."""

@@ -1,4 +1,4 @@
-"""Linear maps with an explicit initial range and an explicit matrix-product precision."""
+"""Linear maps with an explicit initial range and explicit matrix products."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 FULL_PRECISION = jax.lax.Precision.HIGHEST
+_BFLOAT16_FACTORS = jax.lax.DotAlgorithmPreset.BF16_BF16_F32
 
 
 def uniform(rngs: nnx.Rngs, shape: tuple[int, ...], bound: float) -> nnx.Param:
@@ -13,15 +14,30 @@ def uniform(rngs: nnx.Rngs, shape: tuple[int, ...], bound: float) -> nnx.Param:
     return nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
 
 
-def project(x: Float[Array, "... I"], weight: Float[Array, "I O"]) -> Float[Array, "... O"]:
-    """``x W`` on the last axis, in full float32 precision on every platform.
+def project(
+    x: Float[Array, "... I"], weight: Float[Array, "I O"], products: str = "float32"
+) -> Float[Array, "... O"]:
+    """``x W`` on the last axis, with the same roundings on every platform.
 
     As one product of two matrices, which makes of the weight's gradient one too. With several axes
     to sum over XLA would copy the larger factor of it for a CPU.
+
+    Args:
+        products: "float32", or "bfloat16": both factors are rounded to that and their products
+            added up in float32. A gradient is a product with the other factor, and rounded too.
     """
     rows = x.reshape(-1, x.shape[-1])
-    product = jnp.matmul(rows, weight, precision=FULL_PRECISION)
+    if products == "bfloat16":
+        # A CPU ignores the algorithm, so the rounding is explicit; elsewhere it changes nothing.
+        product = jnp.matmul(_rounded(rows), _rounded(weight), precision=_BFLOAT16_FACTORS)
+    else:
+        product = jnp.matmul(rows, weight, precision=FULL_PRECISION)
     return product.reshape(*x.shape[:-1], weight.shape[-1])
+
+
+def _rounded(x: Array) -> Array:
+    """To the nearest bfloat16, kept as float32."""
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
 
 @jax.custom_jvp
@@ -46,6 +62,7 @@ class Linear(nnx.Module):
     Args:
         bound: range of the initial weight.
         bias: range of the initial bias.
+        products: see ``project``.
     """
 
     def __init__(
@@ -55,10 +72,12 @@ class Linear(nnx.Module):
         *,
         bound: float = 0.07,
         bias: float = 0.0,
+        products: str = "float32",
         rngs: nnx.Rngs,
     ):
+        self.products = products
         self.weight = uniform(rngs, (in_size, out_size), bound)
         self.bias = uniform(rngs, (out_size,), bias)
 
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
-        return project(x, self.weight[...]) + self.bias[...]
+        return project(x, self.weight[...], self.products) + self.bias[...]

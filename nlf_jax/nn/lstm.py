@@ -12,18 +12,19 @@ from nlf_jax.nn.linear import project, uniform
 from nlf_jax.nn.position import PositionEmbedding
 from nlf_jax.nn.recurrence import LSTMState, lstm, lstm_step, zero_state
 
-# What a weight [I, F] makes of the inputs of all steps: their product with it, [T, *B, F].
-Inputs = Callable[[Array], Array]
+# The gates [T, *B, 4H] of all steps' inputs, given the function that makes gates of inputs.
+Inputs = Callable[[Callable[[Array], Array]], Array]
 
 
 class LSTMCell(nnx.Module):
     """Weights of one direction of one layer, PyTorch's U(-1/sqrt(H), 1/sqrt(H)).
 
     There are two biases, as in PyTorch: under Adam their sum learns at twice the rate of one.
+    ``products``, here and in the other classes: see ``project``.
     """
 
-    def __init__(self, in_size: int, hidden: int, *, rngs: nnx.Rngs):
-        bound = hidden**-0.5
+    def __init__(self, in_size: int, hidden: int, *, products: str = "float32", rngs: nnx.Rngs):
+        bound, self.products = hidden**-0.5, products
         self.input_weight = uniform(rngs, (in_size, 4 * hidden), bound)
         self.hidden_weight = uniform(rngs, (hidden, 4 * hidden), bound)
         self.input_bias = uniform(rngs, (4 * hidden,), bound)
@@ -39,11 +40,16 @@ class LSTMCell(nnx.Module):
         reverse: bool = False,
     ) -> Float[Array, "T *B H"]:
         """See ``lstm``."""
-        return lstm(gates_x, offset, self.hidden_weight[...], initial, mask, reverse=reverse)
+        run = partial(lstm, reverse=reverse, products=self.products)
+        return run(gates_x, offset, self.hidden_weight[...], initial, mask)
+
+    def step(self, gates: Float[Array, "*B 4H"], state: LSTMState) -> LSTMState:
+        """See ``lstm_step``."""
+        return lstm_step(gates, self.hidden_weight[...], state, self.products)
 
     def gates(self, inputs: Float[Array, "... I"]) -> Float[Array, "... 4H"]:
         """The inputs' share of the gates."""
-        return project(inputs, self.input_weight[...])
+        return project(inputs, self.input_weight[...], self.products)
 
     def biases(self, gates_x: Float[Array, "T *B 4H"]) -> Float[Array, "T *B 4H"]:
         """The bias as the offset of such gates."""
@@ -69,10 +75,18 @@ class LSTM(nnx.Module):
     """
 
     def __init__(
-        self, in_size: int, hidden: int, num_layers: int, max_length: int, *, rngs: nnx.Rngs
+        self,
+        in_size: int,
+        hidden: int,
+        num_layers: int,
+        max_length: int,
+        *,
+        products: str = "float32",
+        rngs: nnx.Rngs,
     ):
         sizes = [in_size] + [hidden] * (num_layers - 1)
-        self.cells = nnx.List([LSTMCell(size, hidden, rngs=rngs) for size in sizes])
+        make = partial(LSTMCell, hidden=hidden, products=products, rngs=rngs)
+        self.cells = nnx.List([make(size) for size in sizes])
         self.position = _gate_positions(max_length, hidden, rngs)
 
     @property
@@ -124,7 +138,7 @@ class LSTM(nnx.Module):
         new, h = [], gates
         for layer, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
             gates = gates if layer == 0 else cell.gates(h) + cell.bias
-            new.append(lstm_step(gates, cell.hidden_weight[...], state))
+            new.append(cell.step(gates, state))
             h = new[-1].hidden if dropout is None else new[-1].hidden * dropout[layer]
         return new, h
 
@@ -149,11 +163,19 @@ class BiLSTM(nnx.Module):
     """A stack of bidirectional layers over [inputs, position], zero initial states."""
 
     def __init__(
-        self, in_size: int, hidden: int, num_layers: int, max_length: int, *, rngs: nnx.Rngs
+        self,
+        in_size: int,
+        hidden: int,
+        num_layers: int,
+        max_length: int,
+        *,
+        products: str = "float32",
+        rngs: nnx.Rngs,
     ):
         sizes = [in_size] + [2 * hidden] * (num_layers - 1)
-        self.forward = nnx.List([LSTMCell(size, hidden, rngs=rngs) for size in sizes])
-        self.backward = nnx.List([LSTMCell(size, hidden, rngs=rngs) for size in sizes])
+        make = partial(LSTMCell, hidden=hidden, products=products, rngs=rngs)
+        self.forward = nnx.List([make(size) for size in sizes])
+        self.backward = nnx.List([make(size) for size in sizes])
         self.forward_position = _gate_positions(max_length, hidden, rngs)
         self.backward_position = _gate_positions(max_length, hidden, rngs)
 
@@ -163,7 +185,7 @@ class BiLSTM(nnx.Module):
         """States of the last layer, forward and backward; zero at padded steps."""
         positions = (self.forward_position, self.backward_position)
         layers = list(zip(self.forward, self.backward, strict=True))
-        gates = [inputs(cell.input_weight[...]) for cell in layers[0]]
+        gates = [inputs(cell.gates) for cell in layers[0]]
         offsets = [
             _position_gates(cell, position, 0, len(mask), length, len(mask))
             for cell, position in zip(layers[0], positions, strict=True)

@@ -42,39 +42,45 @@ def _activate(gates: Float[Array, "*B 4H"]) -> Float[Array, "*B 4H"]:
 
 
 def lstm_step(
-    gates_x: Float[Array, "*B 4H"], weight: Float[Array, "H 4H"], state: LSTMState
+    gates_x: Float[Array, "*B 4H"],
+    weight: Float[Array, "H 4H"],
+    state: LSTMState,
+    products: str = "float32",
 ) -> LSTMState:
     """One step: ``c' = f c + i g``, ``h' = o tanh(c')`` with gates ``gates_x + h W``.
 
     Args:
         gates_x: the input's share of the gates i, f, g, o, biases included.
         weight: recurrent weight.
+        products: see ``project``.
     """
-    return _step(gates_x, weight, 1.0, state)[0]
+    return _step(gates_x, weight, 1.0, state, products)[0]
 
 
-def _step(gates_x, weight, keep, state: LSTMState) -> tuple[LSTMState, Float[Array, "*B 4H"]]:
+def _step(
+    gates_x, weight, keep, state: LSTMState, products: str
+) -> tuple[LSTMState, Float[Array, "*B 4H"]]:
     """The state times ``keep``, and the activated gates."""
-    gates = _activate(gates_x + project(state.hidden, weight))
+    gates = _activate(gates_x + project(state.hidden, weight, products))
     i, f, g, o = jnp.split(gates, 4, axis=-1)
     cell = keep * (f * state.cell + i * g)
     return LSTMState(o * jnp.tanh(cell), cell), gates
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _lstm(reverse: bool, gates_x, offset, weight, initial, keep):
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _lstm(reverse: bool, products: str, gates_x, offset, weight, initial, keep):
     def step(state, inputs):
         gates_t, offset_t, keep_t = inputs
-        state, _ = _step(gates_t + offset_t, weight, keep_t, state)
+        state, _ = _step(gates_t + offset_t, weight, keep_t, state, products)
         return state, state.hidden
 
     return jax.lax.scan(step, initial, (gates_x, offset, keep), reverse=reverse)[1]
 
 
-def _states_and_gates(reverse, gates_x, offset, weight, initial, keep):
+def _states_and_gates(reverse, products, gates_x, offset, weight, initial, keep):
     def step(state, inputs):
         gates_t, offset_t, keep_t = inputs
-        state, gates = _step(gates_t + offset_t, weight, keep_t, state)
+        state, gates = _step(gates_t + offset_t, weight, keep_t, state, products)
         return state, (state.cell, gates)
 
     cells, gates = jax.lax.scan(step, initial, (gates_x, offset, keep), reverse=reverse)[1]
@@ -98,13 +104,13 @@ def _coefficients(states: LSTMState, previous: LSTMState, gates, keep):
     return from_gates, f, o * (1 - tanh_c**2)
 
 
-def _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse):
+def _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse, products):
     # The transposed recurrence multiplies by the transposed weight: laid out before the loop.
     transposed = jax.lax.optimization_barrier(weight.T)
 
     def step(state, inputs):
         gates, (from_gates, from_last, from_cell) = inputs
-        gates = from_gates * (gates + project(state.hidden, transposed.T))
+        gates = from_gates * (gates + project(state.hidden, transposed.T, products))
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         cell = from_last * state.cell + i + f + g
         hidden = o + from_cell * cell
@@ -114,14 +120,14 @@ def _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse):
 
 
 @_lstm.defjvp
-def _lstm_jvp(reverse, primals, tangents):
+def _lstm_jvp(reverse, products, primals, tangents):
     _, _, weight, initial, keep = primals
     gates_dot, offset_dot, weight_dot, initial_dot, _ = tangents
-    states, gates = _states_and_gates(reverse, *primals)
+    states, gates = _states_and_gates(reverse, products, *primals)
     previous = _previous(states, initial, reverse)
     coefficients = _coefficients(states, previous, gates, keep)
-    gates_dot = gates_dot + offset_dot + project(previous.hidden, weight_dot)
-    tangent = _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse)
+    gates_dot = gates_dot + offset_dot + project(previous.hidden, weight_dot, products)
+    tangent = _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse, products)
     return states.hidden, tangent
 
 
@@ -133,6 +139,7 @@ def lstm(
     mask: Bool[Array, "T *B"],
     *,
     reverse: bool = False,
+    products: str = "float32",
 ) -> Float[Array, "T *B H"]:
     """Hidden states of an LSTM, in the order of the inputs.
 
@@ -145,9 +152,11 @@ def lstm(
         mask: where it is False the state is set to zero, so that a reverse pass over a
             right-padded sequence starts afresh at its last real step. ``gates_x`` must be finite.
         reverse: run from the last step to the first.
+        products: of the recurrence, see ``project``.
 
     Batch axes of offset, initial and mask may be of size 1.
     """
     shape = (*gates_x.shape[1:-1], weight.shape[0])
     initial = jax.tree.map(lambda state: jnp.broadcast_to(state, shape), initial)
-    return _lstm(reverse, gates_x, offset, weight, initial, mask[..., None].astype(gates_x.dtype))
+    keep = mask[..., None].astype(gates_x.dtype)
+    return _lstm(reverse, products, gates_x, offset, weight, initial, keep)

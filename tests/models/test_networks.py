@@ -49,6 +49,7 @@ def test_output_weights_are_tied_to_the_embedding_or_not(model):
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"mixtures": 0}, "mixtures is 0"),
         ({"mixtures": 2}, "only piano rolls"),
+        ({"products": "float16"}, "bfloat16"),
         ({"model": "iaf_scf", "latent": 1}, "latent must be >= 2"),
     ],
 )

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from nlf_jax.nn.linear import project
 from nlf_jax.nn.lstm import LSTM, BiLSTM, dropout_factors
 from nlf_jax.nn.recurrence import LSTMState, lstm, lstm_step, zero_state
 
@@ -124,8 +123,8 @@ def test_padding_of_a_bidirectional_lstm(length):
     """Zero past the end, and elsewhere as if the sequence stopped there."""
     net = BiLSTM(2, HIDDEN, 2, STEPS, rngs=nnx.Rngs(0))
     x = jax.random.normal(jax.random.key(0), (STEPS, 2))
-    padded = net(partial(project, x), jnp.int32(length), jnp.arange(STEPS) < length)
-    short = net(partial(project, x[:length]), jnp.int32(length), jnp.ones(length, bool))
+    padded = net(lambda gates: gates(x), jnp.int32(length), jnp.arange(STEPS) < length)
+    short = net(lambda gates: gates(x[:length]), jnp.int32(length), jnp.ones(length, bool))
     for whole, part in zip(padded, short, strict=True):
         np.testing.assert_allclose(whole[:length], part, atol=1e-6)
         np.testing.assert_array_equal(whole[length:], 0)
