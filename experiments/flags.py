@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import options
-from nlf_jax.errors import UserError
+from nlf_jax.errors import UserError, printable
 
 MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
 SPLITS = ("train", "valid", "test")
@@ -92,6 +92,8 @@ def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
         raise UserError(_unknown_flag(error.flagname, defined)) from error
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
+    except RecursionError as error:  # absl's search for names that are near a very long one
+        raise UserError("an argument is too long to be a flag; --help lists the flags.") from error
     if words:
         raise UserError(f"{words[0]!r} is not a flag; flags start with -- (--help lists them).")
     line = CommandLine(
@@ -174,6 +176,8 @@ def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, st
     rest, overrides = [], []
     arguments = iter(argv)
     for argument in arguments:
+        if argument.lstrip("-").partition("=")[0] == "flagfile":
+            raise UserError("flags in a file (--flagfile) are not supported; give them here.")
         if not argument.startswith(_CONFIG_PREFIX):
             rest.append(argument)
             continue
@@ -189,7 +193,7 @@ def _unknown_flag(name: str, defined: flags.FlagValues) -> str:
     near = [f"--{match}" for match in difflib.get_close_matches(name, list(defined))]
     near += [f"--config.{match}" for match in _near_options(name)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "; --help lists the flags."
-    return f"unknown flag --{name}{hint}"
+    return f"unknown flag --{printable(name)}{hint}"
 
 
 def _near_options(name: str) -> list[str]:
