@@ -87,15 +87,12 @@ def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
     rest, overrides = _split_overrides(argv)
     defined = define(extra)
     try:
-        words = defined(["program", *rest])[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise UserError(_unknown_flag(error.flagname, defined)) from error
-    except flags.Error as error:
+        # absl would take seconds to search for what is near an unknown name.
+        strangers = defined(["program", *rest], known_only=True)[1:]
+    except (flags.Error, ValueError) as error:  # the latter for --nogreedy=1
         raise UserError(" ".join(str(error).split())) from error
-    except RecursionError as error:  # absl's search for names that are near a very long one
-        raise UserError("an argument is too long to be a flag; --help lists the flags.") from error
-    if words:
-        raise UserError(f"{words[0]!r} is not a flag; flags start with -- (--help lists them).")
+    if strangers:
+        raise UserError(_no_flag(strangers[0], defined))
     line = CommandLine(
         values=defined.flag_values_dict(),
         given=frozenset(name for name in defined if defined[name].present),
@@ -189,7 +186,10 @@ def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, st
     return rest, overrides
 
 
-def _unknown_flag(name: str, defined: flags.FlagValues) -> str:
+def _no_flag(word: str, defined: flags.FlagValues) -> str:
+    name = word.lstrip("-").partition("=")[0]
+    if not word.startswith("-") or not name:
+        return f"{word!r} is not a flag; flags start with -- (--help lists them)."
     near = [f"--{match}" for match in difflib.get_close_matches(name, list(defined))]
     near += [f"--config.{match}" for match in _near_options(name)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "; --help lists the flags."
