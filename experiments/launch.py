@@ -1,5 +1,6 @@
 """Runs an experiment: from the command line to training, scoring and sampling."""
 
+import io
 import json
 import logging
 import math
@@ -23,7 +24,14 @@ from experiments.generation import (
     draw_reconstructions,
     draw_samples,
 )
-from experiments.run import EVALUATION_STREAM, Experiment, Run, require_same_data, stream_key
+from experiments.run import (
+    EVALUATION_STREAM,
+    Experiment,
+    Run,
+    check_workdir,
+    require_same_data,
+    stream_key,
+)
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
@@ -47,13 +55,18 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
     absl_logging.set_verbosity(absl_logging.FATAL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # So that a text or a name that the terminal cannot show does not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         line = parse(sys.argv[1:] if argv is None else argv, experiment.flags)
         if line.values["help"]:
             print(help_text(experiment.name, experiment.description, experiment.flags, line))
             return 0
         use_compilation_cache()
-        MODE_FUNCTIONS[line.values["mode"]](Run(experiment, line))
+        run = Run(experiment, line)
+        check_workdir(run.workdir)
+        MODE_FUNCTIONS[line.values["mode"]](run)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
