@@ -7,118 +7,67 @@
 
 Medians over repeats after a warm-up. `ratio` is the authors' published seconds (two cores, MKL,
 about 20% noise) over ours. `matmul` is the achieved part of this machine's rate for a float32
-product of two 2048 x 2048 matrices, measured between the repeats; operations are counted from
-shapes. `reading` is the part of the rate at which 256 MB are read that reading the weights of one
-generated sequence reaches; above 1 the weights come from a cache. Cells measured earlier stay in
-the JSON until they are measured again, so that it can be filled in pieces.
+product of two 2048 x 2048 matrices, measured between the repeats; operations are those of the
+program's matrix products. `reading` is the part of the rate at which 256 MB are read that reading
+the weights of one generated sequence reaches; above 1 the weights come from a cache. Cells measured
+earlier stay in the JSON until they are measured again, so that it can be filled in pieces.
 """
 
 import argparse
-import functools
 import json
 import os
 import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from experiments.bench_cases import Case, Program, make_program, sweep_cases, table_cases
+from experiments.bench_cases import Case, sweep_cases, table_cases
 from experiments.bench_report import HEADER, draw_generation, row
+from experiments.bench_timing import (
+    Compiled,
+    Reference,
+    compile_program,
+    make_references,
+    time_in_turn,
+)
 from nlf_jax.errors import UserError
-
-SECONDS_PER_CELL = 10.0
-
-
-class Reference(NamedTuple):
-    """Something simple that the machine does, and how many operations or bytes that is."""
-
-    call: Callable[[], Any]
-    amount: int
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Wall time of one call, its results waited for."""
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - start
-
-
-def make_references(matmul_size: int = 2048, read_bytes: int = 2**28) -> dict[str, Reference]:
-    """The machine's own rates: a square product, and a matrix-vector product that reads."""
-    square, columns = jnp.ones((matmul_size, matmul_size)), 4096
-    matrix = jnp.ones((read_bytes // 4 // columns, columns))
-    product = jax.jit(jnp.matmul)
-    return {
-        "matmul": Reference(functools.partial(product, square, square), 2 * matmul_size**3),
-        "read": Reference(functools.partial(product, matrix, matrix[0]), read_bytes),
-    }
-
-
-def compile_program(program: Program) -> tuple[Any, float, int]:
-    """The compiled program, the seconds that took and the bytes it needs at its peak."""
-    start = time.perf_counter()
-    compiled = program.function.lower(*program.arguments).compile()
-    seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    size = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return compiled, seconds, size + memory.temp_size_in_bytes - memory.alias_size_in_bytes
-
-
-def repeats_for(warm: float, quick: bool) -> int:
-    """Repeats that fit into the time for a cell: 3 to 30, or 1."""
-    return 1 if quick else int(min(30, max(3, SECONDS_PER_CELL / warm)))
-
-
-def time_program(
-    compiled: Any, program: Program, references: dict[str, Reference], quick: bool
-) -> dict[str, list[float]]:
-    """Seconds of every repeat, and of the references in between."""
-    arguments = program.arguments
-
-    def call():
-        nonlocal arguments
-        result = compiled(*arguments)
-        arguments = program.following(result, arguments)
-        return result
-
-    calls = {name: reference.call for name, reference in references.items()} | {"seconds": call}
-    warm = {name: seconds_of(call) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats_for(warm["seconds"], quick)):
-        for name, timed in calls.items():
-            times[name].append(seconds_of(timed))
-    return times
 
 
 def measure(case: Case, references: dict[str, Reference], quick: bool) -> dict[str, Any]:
-    """All figures of a cell."""
-    program = make_program(case)
-    compiled, compile_seconds, peak = compile_program(program)
-    times = time_program(compiled, program, references, quick)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    seconds, weights = median["seconds"], case.weight_bytes()
-    matmul_rate, read_rate = (references[n].amount / median[n] for n in ("matmul", "read"))
+    """All figures of a case."""
+    program = case.program()
+    compiled = compile_program(program)
+    calls = {name: reference.call for name, reference in references.items()}
+    calls |= {"ours": compiled.call}
+    times = time_in_turn(calls, quick)
+    rates = {n: r.amount / statistics.median(times[n]) for n, r in references.items()}
+    return figures(case, compiled, times["ours"], rates)
+
+
+def figures(
+    case: Case, compiled: Compiled, times: list[float], rates: dict[str, float]
+) -> dict[str, Any]:
+    """All figures of a cell, given the seconds of its calls and the machine's rates."""
+    seconds, theirs = statistics.median(times), case.published
     return {
         "name": case.name,
         "seconds": seconds,
-        "fastest": min(times["seconds"]),
-        "slowest": max(times["seconds"]),
-        "repeats": len(times["seconds"]),
-        "published": case.published,
-        "ratio": case.published and case.published / seconds,
-        "gflops": case.flops() / seconds / 1e9,
-        "matmul_gflops": matmul_rate / 1e9,
-        "matmul_fraction": case.flops() / seconds / matmul_rate,
-        "read_gbytes": read_rate / 1e9,
-        "reading_fraction": weights and weights / seconds / read_rate,
-        "compile_seconds": compile_seconds,
-        "peak_mbytes": peak / 1e6,
+        "fastest": min(times),
+        "slowest": max(times),
+        "repeats": len(times),
+        "theirs": theirs,
+        "ratio": theirs and theirs / seconds,
+        "gflops": compiled.flops / seconds / 1e9,
+        "matmul_gflops": rates["matmul"] / 1e9,
+        "matmul_fraction": compiled.flops / seconds / rates["matmul"],
+        "read_gbytes": rates["read"] / 1e9,
+        "reading_fraction": compiled.read / seconds / rates["read"] if case.reads_weights else None,
+        "compile_seconds": compiled.seconds,
+        "peak_mbytes": compiled.peak / 1e6,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 COLUMNS = (
     ("seconds", "seconds", "{:.4f}"),
-    ("theirs", "published", "{:.3f}"),
+    ("theirs", "theirs", "{:.4f}"),
     ("ratio", "ratio", "{:.2f}"),
     ("GFLOP/s", "gflops", "{:.1f}"),
     ("matmul", "matmul_fraction", "{:.0%}"),
