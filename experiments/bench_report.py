@@ -8,6 +8,7 @@ COLUMNS = (
     ("seconds", "seconds", "{:.4f}"),
     ("theirs", "theirs", "{:.4f}"),
     ("ratio", "ratio", "{:.2f}"),
+    ("scaled", "scaled", "{:.2f}"),
     ("GFLOP/s", "gflops", "{:.1f}"),
     ("matmul", "matmul_fraction", "{:.0%}"),
     ("reading", "reading_fraction", "{:.0%}"),

@@ -58,13 +58,13 @@ def test_operations_and_bytes_of_generation_counted_by_hand():
     assert product_bytes(jaxpr) == 4 * (51 * 8 + 5 * step)
 
 
-def test_ratio_is_theirs_over_ours():
+def test_ratio_is_theirs_over_ours_and_scaled_to_one_rate():
     case = Case("train", "train", "lstm", "tiny", published=6.0)
     compiled = Compiled(print, seconds=1.5, peak=3_000_000, flops=10**11, read=5 * 10**9)
     rates = {"matmul": 4e11, "read": 1e10}
     cell = bench.figures(case, compiled, [1.0, 9.0, 2.0], rates)
     assert (cell["name"], cell["seconds"]) == ("train/tiny/lstm/ptb-B15-T128-S1", 2.0)
-    assert (cell["theirs"], cell["ratio"]) == (6.0, 3.0)
+    assert (cell["theirs"], cell["ratio"], cell["scaled"]) == (6.0, 3.0, 0.75)
     assert (cell["matmul_fraction"], cell["reading_fraction"]) == (0.125, None)
     assert bench.figures(TINY[0], compiled, [2.0], rates)["reading_fraction"] == 0.25
 
