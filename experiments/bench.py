@@ -5,14 +5,15 @@
     python -m experiments.bench --only=generate/small    cells whose names contain it, or a,b,..
     python -m experiments.bench --quick --only=train     one repeat
 
-Medians over repeats after a warm-up. `ratio` is the authors' published seconds, which another
-machine took (two cores, MKL, about 20% noise), over ours. `scaled` is an estimate of the ratio on
-one machine: the authors' seconds times the rate of a float32 product there, taken as 100 GFLOP/s,
-over ours times the rate here. `matmul` is the achieved part of the latter (two 2048 x 2048
-matrices, measured between the repeats); operations are those of the program's matrix products.
-`reading` is the part of the rate at which 256 MB are read that reading the weights of one generated
-sequence reaches; above 1 the weights come from a cache. Cells measured earlier stay in the JSON
-until they are measured again, so that it can be filled in pieces.
+Medians over repeats after a warm-up. `ratio` is `theirs` over ours: the authors' published seconds,
+which another machine took (two cores, MKL, about 20% noise); a layer's are those of the named
+implementation, here and in turn with ours. `scaled` is an estimate of the ratio on one machine: the
+authors' seconds times the rate of a float32 product there, taken as 100 GFLOP/s, over ours times
+the rate here. `matmul` is the achieved part of the latter (two 2048 x 2048 matrices, measured
+between the repeats); operations are those of the program's matrix products. `reading` is the part
+of the rate at which 256 MB are read that reading the weights of one generated sequence reaches;
+above 1 the weights come from a cache. Cells measured earlier stay in the JSON until they are
+measured again, so that it can be filled in pieces.
 """
 
 import argparse
@@ -21,15 +22,17 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from experiments.bench_cases import Case, sweep_cases, table_cases
+from experiments.bench_lstm import LayerCase, layer_cases
 from experiments.bench_report import HEADER, draw_generation, row
 from experiments.bench_timing import (
+    Call,
     Compiled,
     Reference,
     compile_program,
@@ -43,19 +46,23 @@ from nlf_jax.errors import UserError
 REFERENCE_RATE = 100e9
 
 
-def measure(case: Case, references: dict[str, Reference], quick: bool) -> dict[str, Any]:
-    """All figures of a case."""
+def measure(
+    case: Case | LayerCase, references: dict[str, Reference], quick: bool
+) -> list[dict[str, Any]]:
+    """A case's cell, or one for each other implementation that it has beside it."""
     program = case.program()
     compiled = compile_program(program)
     calls = {name: reference.call for name, reference in references.items()}
     calls |= {"ours": compiled.call}
+    calls |= {name: call for name, call in program.rivals.items() if callable(call)}
     times = time_in_turn(calls, quick)
     rates = {n: r.amount / statistics.median(times[n]) for n, r in references.items()}
-    return figures(case, compiled, times["ours"], rates)
+    cell = figures(case, compiled, times["ours"], rates)
+    return list(beside(cell, program.rivals, times)) or [cell]
 
 
 def figures(
-    case: Case, compiled: Compiled, times: list[float], rates: dict[str, float]
+    case: Case | LayerCase, compiled: Compiled, times: list[float], rates: dict[str, float]
 ) -> dict[str, Any]:
     """All figures of a cell, given the seconds of its calls and the machine's rates."""
     seconds, theirs = statistics.median(times), case.published
@@ -78,6 +85,19 @@ def figures(
     }
 
 
+def beside(
+    cell: dict[str, Any], rivals: Mapping[str, Call | str], times: dict[str, list[float]]
+) -> Iterator[dict[str, Any]]:
+    """For each rival our cell and what it took in the same run, or why it was not measured."""
+    for rival, call in rivals.items():
+        name = {"name": f"{cell['name']}/{rival}"}
+        if isinstance(call, str):
+            yield name | {"note": call}
+        else:
+            theirs = statistics.median(times[rival])
+            yield cell | name | {"theirs": theirs, "ratio": theirs / cell["seconds"]}
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on besides the code."""
     return {
@@ -90,7 +110,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def select(cases: Sequence[Case], only: str) -> list[Case]:
+def select(cases: Sequence[Case | LayerCase], only: str) -> list[Case | LayerCase]:
     """The cases whose names contain one of the comma-separated parts; "" selects all.
 
     Raises:
@@ -131,15 +151,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(options: argparse.Namespace, cases: Sequence[Case]) -> None:
+def run(options: argparse.Namespace, cases: Sequence[Case | LayerCase]) -> None:
     """Measures cell by cell; the JSON is whole after each."""
     output, chosen = Path(options.output), select(cases, options.only)
     cells, references = read_cells(output), make_references()
     print(HEADER, flush=True)
     for case in chosen:
-        cell = measure(case, references, options.quick)
-        cells[case.name] = cell
-        print(row(cell), flush=True)
+        for cell in measure(case, references, options.quick):
+            cells[cell["name"]] = cell
+            print(row(cell), flush=True)
         output.parent.mkdir(parents=True, exist_ok=True)
         content = {"machine": machine(), "cells": list(cells.values())}
         output.write_text(json.dumps(content, indent=1) + "\n")
@@ -149,7 +169,7 @@ def run(options: argparse.Namespace, cases: Sequence[Case]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 2 after a user's mistake, told in one line."""
     options = parse(argv)
-    cases = [*table_cases(), *(sweep_cases() if options.sweep else ())]
+    cases = [*table_cases(), *layer_cases(), *(sweep_cases() if options.sweep else ())]
     try:
         run(options, cases)
     except (UserError, OSError) as error:

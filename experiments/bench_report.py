@@ -21,7 +21,9 @@ LABELS = {"af_af": "AF/AF", "af_scf": "AF/SCF", "iaf_scf": "IAF/SCF", "lstm": "L
 
 
 def row(cell: dict[str, Any]) -> str:
-    """One line of the table; what a cell doesn't have is a dash."""
+    """One line of the table: figures, a dash for each that there is none of, or a note."""
+    if "note" in cell:
+        return cell["name"].ljust(NAME_WIDTH) + cell["note"]
     shown = ("-" if cell[key] is None else form.format(cell[key]) for _, key, form in COLUMNS)
     return cell["name"].ljust(NAME_WIDTH) + "".join(text.rjust(WIDTH) for text in shown)
 

@@ -2,6 +2,7 @@
 
 import functools
 import time
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,11 +24,15 @@ def same_again(_result: Any, arguments: tuple) -> tuple:
 
 
 class Program(NamedTuple):
-    """A function to compile, its first arguments, and how a result becomes the next ones."""
+    """A function to compile, its first arguments, and how a result becomes the next ones.
+
+    ``rivals``: other implementations to measure beside it, or why one cannot be.
+    """
 
     function: Any
     arguments: tuple
     following: Callable[[Any, tuple], tuple] = same_again
+    rivals: Mapping[str, Call | str] = types.MappingProxyType({})
 
 
 class Compiled(NamedTuple):
