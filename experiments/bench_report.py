@@ -51,6 +51,7 @@ def draw_generation(cells: dict[str, dict[str, Any]], path: Path) -> None:
     axes.set_xticks([t for t, _ in next(iter(curves.values()))])
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.minorticks_off()
+    axes.grid(alpha=0.3)
     axes.set_title("Generating one sequence on a CPU, small models")
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from experiments.bench_flops import product_bytes, product_flops
 
 Call = Callable[[], Any]
-SECONDS_PER_CELL = 10.0
+SECONDS_PER_CELL = 4.0
 # A call that is shorter is timed the second time in a row: whatever ran before it left other data
 # in the caches and, maybe, threads that wait busily.
 SHORT = 0.1
