@@ -90,7 +90,7 @@ def test_public_functions_are_annotated(path):
 @each_source
 def test_every_import_is_declared(path):
     providers = installed_providers()
-    declared = declared_packages("music")
+    declared = declared_packages("music", "torch")
     for package in imported_packages(path) - sys.stdlib_module_names - set(OWN):
         found = {normalised(name) for name in providers.get(package, [package])}
         assert found & declared, f"{package} is imported but setup.cfg doesn't ask for it"
