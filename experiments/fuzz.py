@@ -2,10 +2,10 @@
 
     python -m experiments.fuzz [--target=all] [--inputs=400000]
 
-Allowed is to accept an input or to refuse it with a UserError, within a gigabyte and 5 seconds of the
-processor, without writing elsewhere or running code. Coverage-guided, by atheris; besides come inputs
-that are made to take long (`experiments.bombs`). Prints counts; if all is well they are written to
-results/fuzz.json, else the exit code is 1 and each failing input is kept in runs/fuzz.
+Allowed is to accept an input or to refuse it with a UserError, within a gigabyte and 5 seconds of
+the processor, without writing elsewhere or running code. Coverage-guided, by atheris; besides come
+inputs that are made to take long (`experiments.bombs`). Prints counts; if all is well they are
+written to results/fuzz.json, else the exit code is 1 and each failing input is kept in runs/fuzz.
 """
 
 import argparse
