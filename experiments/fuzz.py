@@ -56,7 +56,7 @@ def fuzz(target: str, inputs: int, seed: int) -> dict[str, Any]:
         arguments = [target, str(directory), str(inputs), str(seed)]
         ended = _run("experiments.fuzz_child", *arguments)
         accepted, refused = open_counts(directory).tolist()
-        if ended.returncode:
+        if ended.returncode or accepted + refused < inputs:
             raise Failure(f"{_problem(ended)}; {_keep(directory, target)}")
     counts = {"inputs": accepted + refused, "accepted": accepted, "refused": refused}
     return counts | {"seconds": round(time.monotonic() - start)}
