@@ -72,6 +72,13 @@ def test_nothing_is_unpickled(path):
 
 
 @each_source
+def test_nothing_is_evaluated(path):
+    nodes = ast.walk(ast.parse(path.read_text()))
+    called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    assert not called & {"eval", "exec", "compile", "__import__"}
+
+
+@each_source
 def test_no_tensorflow(path):
     assert not imported_packages(path) & {"tensorflow", "tensorflow_probability", "clu"}
 

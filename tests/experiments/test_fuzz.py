@@ -61,6 +61,13 @@ def test_child_counts_and_notices(tmp_path):
         one_input(b"bad")
 
 
+def test_child_notices_what_takes_long(monkeypatch, tmp_path):
+    (tmp_path / fuzz_child.COUNTS).write_bytes(bytes(16))
+    monkeypatch.setattr(fuzz_child, "MAX_SECONDS", 0)
+    with pytest.raises(TimeoutError):
+        fuzz_child.counted(lambda *_: sum(range(10**5)) > 0, tmp_path)(b"")
+
+
 @pytest.mark.parametrize(
     ("output", "problem"),
     [
