@@ -42,7 +42,7 @@ def main() -> None:
     for run in RUNS:
         draw_run(axes, run)
     axes.axhline(2.0, color="0.7", linestyle=":")
-    axes.set(ylim=(1.3, 4.5), xlabel="minutes on two cores, both runs at once, with other work beside them")
+    axes.set(ylim=(1.3, 4.5), xlabel="minutes on two cores that also did other work")
     axes.set(ylabel="bits per character", title="Penn Treebank: training (faint), validation")
     axes.legend()
     figure.savefig("docs/ptb_small.png", dpi=110)
