@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample reconstruct interpolate continue test lint flows tpu-check torture bench experiment
+.PHONY: help train eval sample reconstruct interpolate continue test lint flows tpu-check torture fuzz bench experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -55,6 +55,9 @@ flows: .venv/.runtime ## table of the flows: parameters, times, round-trip error
 torture: .venv/.runtime ## kill, corrupt and starve small runs; check that nothing is lost
 	@exec $(VENV_PYTHON) -m experiments.torture $(ARGS)
 
+fuzz: .venv/.fuzz ## feed millions of hostile inputs to every reader; check that errors are clear
+	@exec $(VENV_PYTHON) -m experiments.fuzz $(ARGS)
+
 tpu-check: .venv/.runtime ## lower every program for TPU and CUDA and inspect it
 	@exec $(VENV_PYTHON) -m experiments.tpu_check $(ARGS)
 
@@ -80,6 +83,11 @@ experiment:
 
 .venv/.music: .venv/.runtime
 	@$(call install,.[music],music packages (about 0.3 GB))
+	@touch $@
+
+# Without a wheel pip would try to compile LLVM's libFuzzer.
+.venv/.fuzz: .venv/.music
+	@export PIP_ONLY_BINARY=atheris; $(call install,.[fuzz],fuzzer (0.1 GB; only for Python 3.11 to 3.14 on x86-64 Linux))
 	@touch $@
 
 .venv/.dev: .venv/.music

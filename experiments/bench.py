@@ -5,121 +5,97 @@
     python -m experiments.bench --only=generate/small    cells whose names contain it, or a,b,..
     python -m experiments.bench --quick --only=train     one repeat
 
-Medians over repeats after a warm-up. `ratio` is the authors' published seconds (two cores, MKL,
-about 20% noise) over ours. `matmul` is the achieved part of this machine's rate for a float32
-product of two 2048 x 2048 matrices, measured between the repeats; operations are counted from
-shapes. `reading` is the part of the rate at which 256 MB are read that reading the weights of one
-generated sequence reaches; above 1 the weights come from a cache. Cells measured earlier stay in
-the JSON until they are measured again, so that it can be filled in pieces.
+Medians over repeats after a warm-up. `ratio` is `theirs` over ours: the authors' published seconds,
+which another machine took (two cores, MKL, about 20% noise); a layer's are those of the named
+implementation, here and in turn with ours. `scaled` is an estimate of the ratio on one machine: the
+authors' seconds times the rate of a float32 product there, taken as 100 GFLOP/s, over ours times
+the rate here. `matmul` is the achieved part of the latter (two 2048 x 2048 matrices, measured
+between the repeats); operations are those of the program's matrix products. `reading` is the part
+of the rate at which 256 MB are read that reading the weights of one generated sequence reaches;
+above 1 the weights come from a cache. Cells measured earlier stay in the JSON until they are
+measured again, so that it can be filled in pieces.
 """
 
 import argparse
-import functools
 import json
 import os
 import platform
 import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from experiments.bench_cases import Case, Program, make_program, sweep_cases, table_cases
+from experiments.bench_cases import Case, sweep_cases, table_cases
+from experiments.bench_lstm import LayerCase, layer_cases
 from experiments.bench_report import HEADER, draw_generation, row
+from experiments.bench_timing import (
+    Call,
+    Compiled,
+    Reference,
+    compile_program,
+    make_references,
+    time_in_turn,
+)
 from nlf_jax.errors import UserError
 
-SECONDS_PER_CELL = 10.0
+# Operations a second of a float32 product on the machine of the published figures, where it
+# varied from 75 to 130 GFLOP/s.
+REFERENCE_RATE = 100e9
 
 
-class Reference(NamedTuple):
-    """Something simple that the machine does, and how many operations or bytes that is."""
-
-    call: Callable[[], Any]
-    amount: int
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Wall time of one call, its results waited for."""
-    start = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - start
-
-
-def make_references(matmul_size: int = 2048, read_bytes: int = 2**28) -> dict[str, Reference]:
-    """The machine's own rates: a square product, and a matrix-vector product that reads."""
-    square, columns = jnp.ones((matmul_size, matmul_size)), 4096
-    matrix = jnp.ones((read_bytes // 4 // columns, columns))
-    product = jax.jit(jnp.matmul)
-    return {
-        "matmul": Reference(functools.partial(product, square, square), 2 * matmul_size**3),
-        "read": Reference(functools.partial(product, matrix, matrix[0]), read_bytes),
-    }
+def measure(
+    case: Case | LayerCase, references: dict[str, Reference], quick: bool
+) -> list[dict[str, Any]]:
+    """A case's cell, or one for each other implementation that it has beside it."""
+    program = case.program()
+    compiled = compile_program(program)
+    calls = {name: reference.call for name, reference in references.items()}
+    calls |= {"ours": compiled.call}
+    calls |= {name: call for name, call in program.rivals.items() if callable(call)}
+    times = time_in_turn(calls, quick)
+    rates = {n: r.amount / statistics.median(times[n]) for n, r in references.items()}
+    cell = figures(case, compiled, times["ours"], rates)
+    return list(beside(cell, program.rivals, times)) or [cell]
 
 
-def compile_program(program: Program) -> tuple[Any, float, int]:
-    """The compiled program, the seconds that took and the bytes it needs at its peak."""
-    start = time.perf_counter()
-    compiled = program.function.lower(*program.arguments).compile()
-    seconds = time.perf_counter() - start
-    memory = compiled.memory_analysis()
-    size = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return compiled, seconds, size + memory.temp_size_in_bytes - memory.alias_size_in_bytes
-
-
-def repeats_for(warm: float, quick: bool) -> int:
-    """Repeats that fit into the time for a cell: 3 to 30, or 1."""
-    return 1 if quick else int(min(30, max(3, SECONDS_PER_CELL / warm)))
-
-
-def time_program(
-    compiled: Any, program: Program, references: dict[str, Reference], quick: bool
-) -> dict[str, list[float]]:
-    """Seconds of every repeat, and of the references in between."""
-    arguments = program.arguments
-
-    def call():
-        nonlocal arguments
-        result = compiled(*arguments)
-        arguments = program.following(result, arguments)
-        return result
-
-    calls = {name: reference.call for name, reference in references.items()} | {"seconds": call}
-    warm = {name: seconds_of(call) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats_for(warm["seconds"], quick)):
-        for name, timed in calls.items():
-            times[name].append(seconds_of(timed))
-    return times
-
-
-def measure(case: Case, references: dict[str, Reference], quick: bool) -> dict[str, Any]:
-    """All figures of a cell."""
-    program = make_program(case)
-    compiled, compile_seconds, peak = compile_program(program)
-    times = time_program(compiled, program, references, quick)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    seconds, weights = median["seconds"], case.weight_bytes()
-    matmul_rate, read_rate = (references[n].amount / median[n] for n in ("matmul", "read"))
+def figures(
+    case: Case | LayerCase, compiled: Compiled, times: list[float], rates: dict[str, float]
+) -> dict[str, Any]:
+    """All figures of a cell, given the seconds of its calls and the machine's rates."""
+    seconds, theirs = statistics.median(times), case.published
     return {
         "name": case.name,
         "seconds": seconds,
-        "fastest": min(times["seconds"]),
-        "slowest": max(times["seconds"]),
-        "repeats": len(times["seconds"]),
-        "published": case.published,
-        "ratio": case.published and case.published / seconds,
-        "gflops": case.flops() / seconds / 1e9,
-        "matmul_gflops": matmul_rate / 1e9,
-        "matmul_fraction": case.flops() / seconds / matmul_rate,
-        "read_gbytes": read_rate / 1e9,
-        "reading_fraction": weights and weights / seconds / read_rate,
-        "compile_seconds": compile_seconds,
-        "peak_mbytes": peak / 1e6,
+        "fastest": min(times),
+        "slowest": max(times),
+        "repeats": len(times),
+        "theirs": theirs,
+        "ratio": theirs and theirs / seconds,
+        "scaled": theirs and theirs * REFERENCE_RATE / (seconds * rates["matmul"]),
+        "gflops": compiled.flops / seconds / 1e9,
+        "matmul_gflops": rates["matmul"] / 1e9,
+        "matmul_fraction": compiled.flops / seconds / rates["matmul"],
+        "read_gbytes": rates["read"] / 1e9,
+        "reading_fraction": compiled.read / seconds / rates["read"] if case.reads_weights else None,
+        "compile_seconds": compiled.seconds,
+        "peak_mbytes": compiled.peak / 1e6,
     }
+
+
+def beside(
+    cell: dict[str, Any], rivals: Mapping[str, Call | str], times: dict[str, list[float]]
+) -> Iterator[dict[str, Any]]:
+    """For each rival our cell and what it took in the same run, or why it was not measured."""
+    for rival, call in rivals.items():
+        name = {"name": f"{cell['name']}/{rival}"}
+        if isinstance(call, str):
+            yield name | {"note": call}
+        else:
+            theirs = statistics.median(times[rival])
+            yield cell | name | {"theirs": theirs, "ratio": theirs / cell["seconds"]}
 
 
 def machine() -> dict[str, Any]:
@@ -134,7 +110,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def select(cases: Sequence[Case], only: str) -> list[Case]:
+def select(cases: Sequence[Case | LayerCase], only: str) -> list[Case | LayerCase]:
     """The cases whose names contain one of the comma-separated parts; "" selects all.
 
     Raises:
@@ -175,15 +151,15 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(options: argparse.Namespace, cases: Sequence[Case]) -> None:
+def run(options: argparse.Namespace, cases: Sequence[Case | LayerCase]) -> None:
     """Measures cell by cell; the JSON is whole after each."""
     output, chosen = Path(options.output), select(cases, options.only)
     cells, references = read_cells(output), make_references()
     print(HEADER, flush=True)
     for case in chosen:
-        cell = measure(case, references, options.quick)
-        cells[case.name] = cell
-        print(row(cell), flush=True)
+        for cell in measure(case, references, options.quick):
+            cells[cell["name"]] = cell
+            print(row(cell), flush=True)
         output.parent.mkdir(parents=True, exist_ok=True)
         content = {"machine": machine(), "cells": list(cells.values())}
         output.write_text(json.dumps(content, indent=1) + "\n")
@@ -193,7 +169,7 @@ def run(options: argparse.Namespace, cases: Sequence[Case]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 2 after a user's mistake, told in one line."""
     options = parse(argv)
-    cases = [*table_cases(), *(sweep_cases() if options.sweep else ())]
+    cases = [*table_cases(), *layer_cases(), *(sweep_cases() if options.sweep else ())]
     try:
         run(options, cases)
     except (UserError, OSError) as error:

@@ -1,14 +1,15 @@
 """The benchmark's cells: what is measured, and what the authors' code takes for it."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import bench_flops
+from experiments.bench_timing import Program
 from experiments.options import get_config
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.objectives import importance_weighted_nll
@@ -63,27 +64,25 @@ class Case:
         values["emission"] = "bernoulli" if self.data == "jsb" else "categorical"
         return model_config(values | ({"latent": self.latent} if self.latent else {}))
 
-    def flops(self) -> int:
-        """Operations of one call, see bench_flops."""
-        shape = (self.config(), SHAPES[self.data][0])
-        if self.task == "generate":
-            return bench_flops.generate_flops(*shape, batch=self.batch, steps=self.steps)
-        sizes = {"batch": self.batch, "steps": self.steps, "samples": self.samples}
-        return bench_flops.density_flops(*shape, **sizes) * (3 if self.task == "train" else 1)
+    @property
+    def reads_weights(self) -> bool:
+        """Its time is mostly that of reading the weights at every step."""
+        return self.task == "generate" and self.batch == 1
 
-    def weight_bytes(self) -> int | None:
-        """Bytes of weights that one generated sequence reads; None for other tasks."""
-        if self.task != "generate" or self.batch > 1:
-            return None
-        return bench_flops.generate_bytes(self.config(), SHAPES[self.data][0], steps=self.steps)
-
-
-class Program(NamedTuple):
-    """A function to compile, its first arguments, and how a result becomes the next ones."""
-
-    function: Any
-    arguments: tuple
-    following: Callable[[Any, tuple], tuple]
+    def program(self) -> Program:
+        """What is measured; each call of a training step goes on from the one before."""
+        model, key = make_model(self), jax.random.key(1)
+        if self.task == "train":
+            optimizer = "sgd" if self.model == "lstm" else "adam"
+            state = create_state(model, make_optimizer(optimizer, 0.25), key)
+            arguments = (state, *make_batch(self), jnp.float32(1e-4), jnp.float32(1.0))
+            step = make_train_step(optimizer, 0.25, self.samples)
+            return Program(step, arguments, lambda result, old: (result[0], *old[1:]))
+        if self.task == "nll":
+            score = partial(importance_weighted_nll, num_samples=self.samples)
+            return Program(jax.jit(score), (model, *make_batch(self), key))
+        draw = partial(sample, num_samples=self.batch, length=self.steps)
+        return Program(jax.jit(draw), (model, key))
 
 
 def make_model(case: Case) -> SequenceModel:
@@ -104,26 +103,6 @@ def make_batch(case: Case) -> tuple[jax.Array, jax.Array]:
     else:
         x = rng.integers(2, SHAPES["ptb"][0], shape, dtype=np.int32)
     return jnp.asarray(x), jnp.full(case.batch, case.steps, jnp.int32)
-
-
-def make_program(case: Case) -> Program:
-    """What the case measures; each call of a training step goes on from the one before."""
-    model, key = make_model(case), jax.random.key(1)
-    if case.task == "train":
-        optimizer = "sgd" if case.model == "lstm" else "adam"
-        state = create_state(model, make_optimizer(optimizer, 0.25), key)
-        arguments = (state, *make_batch(case), jnp.float32(1e-4), jnp.float32(1.0))
-        step = make_train_step(optimizer, 0.25, case.samples)
-        return Program(step, arguments, lambda result, old: (result[0], *old[1:]))
-    if case.task == "nll":
-        function = lambda *args: importance_weighted_nll(*args, num_samples=case.samples)  # noqa: E731
-        return Program(jax.jit(function), (model, *make_batch(case), key), _same_again)
-    draw = lambda *args: sample(*args, num_samples=case.batch, length=case.steps)  # noqa: E731
-    return Program(jax.jit(draw), (model, key), _same_again)
-
-
-def _same_again(_result: Any, arguments: tuple) -> tuple:
-    return arguments
 
 
 _B15: dict[str, Any] = {"batch": 15, "steps": 128}
@@ -157,15 +136,15 @@ def table_cases() -> Iterator[Case]:
 
 def sweep_cases() -> Iterator[Case]:
     """How the cost grows: small models, one of T, B, S, D changed at a time."""
-    for steps in (32, 64, 128, 256, 512, 1024):
-        for model in MODELS:
-            yield Case("sweep-generate-T", "generate", model, "small", batch=1, steps=steps)
-            yield Case("sweep-train-T", "train", model, "small", steps=steps)
     for model in MODELS:
-        for batch in (1, 4, 16, 64):
+        for steps in (32, 64, 128, 256, 512, 1024):
+            yield Case("sweep-generate-T", "generate", model, "small", batch=1, steps=steps)
+        for steps in (32, 192, 1024):
+            yield Case("sweep-train-T", "train", model, "small", steps=steps)
+        for batch in (1, 8, 64):
             yield Case("sweep-train-B", "train", model, "small", batch=batch, steps=64)
     for model in FLOWS:
-        for samples in (1, 3, 10, 30):
+        for samples in (1, 5, 25):
             yield Case("sweep-train-S", "train", model, "small", samples=samples, steps=64)
-        for latent in (8, 16, 32, 64):
+        for latent in (4, 16, 64):
             yield Case("sweep-train-D", "train", model, "small", steps=64, latent=latent)

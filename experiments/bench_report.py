@@ -6,8 +6,9 @@ from typing import Any
 
 COLUMNS = (
     ("seconds", "seconds", "{:.4f}"),
-    ("theirs", "published", "{:.3f}"),
+    ("theirs", "theirs", "{:.4f}"),
     ("ratio", "ratio", "{:.2f}"),
+    ("scaled", "scaled", "{:.2f}"),
     ("GFLOP/s", "gflops", "{:.1f}"),
     ("matmul", "matmul_fraction", "{:.0%}"),
     ("reading", "reading_fraction", "{:.0%}"),
@@ -20,7 +21,9 @@ LABELS = {"af_af": "AF/AF", "af_scf": "AF/SCF", "iaf_scf": "IAF/SCF", "lstm": "L
 
 
 def row(cell: dict[str, Any]) -> str:
-    """One line of the table; what a cell doesn't have is a dash."""
+    """One line of the table: figures, a dash for each that there is none of, or a note."""
+    if "note" in cell:
+        return cell["name"].ljust(NAME_WIDTH) + cell["note"]
     shown = ("-" if cell[key] is None else form.format(cell[key]) for _, key, form in COLUMNS)
     return cell["name"].ljust(NAME_WIDTH) + "".join(text.rjust(WIDTH) for text in shown)
 
@@ -48,6 +51,7 @@ def draw_generation(cells: dict[str, dict[str, Any]], path: Path) -> None:
     axes.set_xticks([t for t, _ in next(iter(curves.values()))])
     axes.xaxis.set_major_formatter("{x:.0f}")
     axes.minorticks_off()
+    axes.grid(alpha=0.3)
     axes.set_title("Generating one sequence on a CPU, small models")
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)

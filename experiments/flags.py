@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments import options
-from nlf_jax.errors import UserError
+from nlf_jax.errors import UserError, printable
 
 MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
 SPLITS = ("train", "valid", "test")
@@ -90,18 +90,17 @@ def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
     rest, overrides = _split_overrides(argv)
     defined = define(extra)
     try:
-        words = defined(["program", *rest])[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise UserError(_unknown_flag(error.flagname, defined)) from error
+        # absl would take seconds to search for what is near an unknown name.
+        strangers = defined(["program", *rest], known_only=True)[1:]
     except flags.IllegalFlagValueError as error:
         given = str(error).partition(": ")[0]
         raise UserError(
             f"{given} has a value of the wrong kind; --help shows what fits."
         ) from error
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # the latter for --nogreedy=1
         raise UserError(" ".join(str(error).split())) from error
-    if words:
-        raise UserError(f"{words[0]!r} is not a flag; flags start with -- (--help lists them).")
+    if strangers:
+        raise UserError(_no_flag(strangers[0], defined))
     line = CommandLine(
         values=defined.flag_values_dict(),
         given=frozenset(name for name in defined if defined[name].present),
@@ -184,6 +183,8 @@ def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, st
     rest, overrides = [], []
     arguments = iter(argv)
     for argument in arguments:
+        if argument.lstrip("-").partition("=")[0] == "flagfile":
+            raise UserError("flags in a file (--flagfile) are not supported; give them here.")
         if not argument.startswith(_CONFIG_PREFIX):
             rest.append(argument)
             continue
@@ -195,11 +196,14 @@ def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, st
     return rest, overrides
 
 
-def _unknown_flag(name: str, defined: flags.FlagValues) -> str:
+def _no_flag(word: str, defined: flags.FlagValues) -> str:
+    name = word.lstrip("-").partition("=")[0]
+    if not word.startswith("-") or not name:
+        return f"{word!r} is not a flag; flags start with -- (--help lists them)."
     near = [f"--{match}" for match in difflib.get_close_matches(name, list(defined))]
     near += [f"--config.{match}" for match in _near_options(name)]
     hint = f"; did you mean {' or '.join(near)}?" if near else "; --help lists the flags."
-    return f"unknown flag --{name}{hint}"
+    return f"unknown flag --{printable(name)}{hint}"
 
 
 def _near_options(name: str) -> list[str]:

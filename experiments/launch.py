@@ -1,6 +1,7 @@
 """Runs an experiment: from the command line to training, scoring and sampling."""
 
 import contextlib
+import io
 import json
 import logging
 import math
@@ -24,7 +25,14 @@ from experiments.generation import (
     draw_reconstructions,
     draw_samples,
 )
-from experiments.run import EVALUATION_STREAM, Experiment, Run, require_same_data, stream_key
+from experiments.run import (
+    EVALUATION_STREAM,
+    Experiment,
+    Run,
+    check_workdir,
+    require_same_data,
+    stream_key,
+)
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
@@ -48,6 +56,9 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     """
     _format_warnings()
     absl_logging.set_verbosity(absl_logging.FATAL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # So that a text or a name that the terminal cannot show does not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _run(experiment, parse(sys.argv[1:] if argv is None else argv, experiment.flags))
     except UserError as error:
@@ -74,13 +85,15 @@ def _run(experiment: Experiment, line: CommandLine) -> None:
     if values["help"]:
         print(help_text(experiment.name, experiment.description, experiment.flags, line))
         return
+    run = Run(experiment, line)
+    check_workdir(run.workdir)
     use_compilation_cache()
     hosts.connect(values["coordinator"], values["num_processes"], values["process_id"])
     hosts.require_same(_shared_flags(experiment, line), "the processes were given other flags.")
     with open(os.devnull, "w") as nowhere:
         shown = sys.stdout if hosts.is_primary() else nowhere
         with contextlib.redirect_stdout(shown):
-            MODE_FUNCTIONS[values["mode"]](Run(experiment, line))
+            MODE_FUNCTIONS[values["mode"]](run)
     hosts.meet()
 
 

@@ -6,18 +6,21 @@ To tune a recipe, edit `RECIPES`: a later row wins over an earlier one.
 import dataclasses
 import difflib
 import math
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from nlf_jax.errors import UserError
+from nlf_jax.errors import UserError, printable
 
 FLOW_MODELS = ("af_scf", "af_af", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
 MODELS = ("lstm", *FLOW_MODELS)
 AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
 SIZES = ("tiny", "small", "paper")
 PRODUCTS = ("float32", "bfloat16")
+# JAX makes a key of a seed below this; no other whole number needs more.
+INTEGERS_BELOW = 2**32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +190,7 @@ def override(config: ConfigDict, name: str, text: str) -> None:
       UserError: there is no such option, or the text is not a value of its type.
     """
     if name not in _BY_NAME:
-        raise UserError(f"unknown option --config.{name}{suggestion(name, _BY_NAME)}.")
+        raise UserError(f"unknown option --config.{printable(name)}{suggestion(name, _BY_NAME)}.")
     default = _BY_NAME[name].default
     try:
         config[name] = _PARSERS[type(default)](text)
@@ -230,7 +233,7 @@ def from_json(values: dict[str, Any]) -> ConfigDict:
         kind = type(option.default)
         value = tuple(values[name]) if isinstance(values[name], list) else values[name]
         if type(value) is not kind:
-            raise UserError(f"the run's config is damaged: {name} is {value!r}.")
+            raise UserError(f"the run's config is damaged: {name} is {reprlib.repr(value)}.")
         restored[name] = value
     config = ConfigDict(restored).lock()
     validate(config)
@@ -258,18 +261,20 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def _check_option(option: Option, value: Any) -> None:
     name = f"--config.{option.name}"
+    below = min(option.below, INTEGERS_BELOW) if type(option.default) is int else option.below
     if option.choices:
         require_choice(name, value, option.choices)
     elif isinstance(option.default, tuple):
         _check_increasing(name, value)
-    elif not isinstance(value, bool) and not option.low <= value < option.below:
-        below = "" if option.below == math.inf else f" and less than {option.below:g}"
-        raise UserError(f"{name} must be at least {option.low:g}{below}, got {value}.")
+    elif not isinstance(value, bool) and not option.low <= value < below:
+        limit = "" if below == math.inf else f" and less than {below:,}"
+        raise UserError(f"{name} must be at least {option.low:g}{limit}, got {value}.")
 
 
 def _check_increasing(name: str, values: tuple[int, ...]) -> None:
-    if any(type(v) is not int or v < 1 for v in values) or list(values) != sorted(set(values)):
-        raise UserError(f"{name} must be increasing positive lengths, got {values}.")
+    wrong = any(type(v) is not int or not 1 <= v < INTEGERS_BELOW for v in values)
+    if wrong or list(values) != sorted(set(values)):
+        raise UserError(f"{name} must be increasing positive lengths, got {reprlib.repr(values)}.")
 
 
 def _parse_bool(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,29 @@ class Run:
             return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}{extra}"
         program = f"python -m experiments.{self.experiment.name}"
         return " ".join([program, f"--mode={mode}", f"--workdir={directory}", *data_flags])
+
+
+def check_workdir(directory: Path) -> None:
+    """Checks that what is written to a workdir, which may be anyone's, lands in it and can be read.
+
+    Raises:
+      UserError: its path has something that Orbax takes for a separator or a pattern, or that is
+        not UTF-8, or a link in it leads to outside of it.
+    """
+    path = os.path.abspath(directory)
+    if re.search(r"[\\\[\]\ud800-\udfff]", path):
+        raise UserError(
+            f"checkpoints cannot be kept in {path}: use a --workdir without backslashes, square "
+            "brackets and what is not UTF-8."
+        )
+    inside = os.path.realpath(directory)
+    for folder, folders, files in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise UserError(
+                    f"{path} is a link to outside of the workdir, where nothing is written: "
+                    "put what it leads to in its place, or use another --workdir."
+                )
 
 
 def stream_key(config: ConfigDict, stream: int) -> jax.Array:

@@ -72,6 +72,13 @@ def test_nothing_is_unpickled(path):
 
 
 @each_source
+def test_nothing_is_evaluated(path):
+    nodes = ast.walk(ast.parse(path.read_text()))
+    called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    assert not called & {"eval", "exec", "compile", "__import__"}
+
+
+@each_source
 def test_no_tensorflow(path):
     assert not imported_packages(path) & {"tensorflow", "tensorflow_probability", "clu"}
 
@@ -90,7 +97,7 @@ def test_public_functions_are_annotated(path):
 @each_source
 def test_every_import_is_declared(path):
     providers = installed_providers()
-    declared = declared_packages("music")
+    declared = declared_packages("music", "torch")
     for package in imported_packages(path) - sys.stdlib_module_names - set(OWN):
         found = {normalised(name) for name in providers.get(package, [package])}
         assert found & declared, f"{package} is imported but setup.cfg doesn't ask for it"

@@ -72,7 +72,8 @@ def midi_to_roll(
 
 def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> None:
     """Raises UserError unless these are in the ranges that `midi_to_roll` gives."""
-    if frames_per_quarter not in range(1, MAX_FRAMES_PER_QUARTER + 1):
+    whole = isinstance(frames_per_quarter, int | np.integer)
+    if not whole or not 1 <= frames_per_quarter <= MAX_FRAMES_PER_QUARTER:
         raise UserError(
             f"frames_per_quarter must be a whole number from 1 to {MAX_FRAMES_PER_QUARTER}, "
             f"got {frames_per_quarter}."

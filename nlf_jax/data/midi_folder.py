@@ -9,7 +9,7 @@ import numpy as np
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.midi import check_frame_length, notes_to_roll
 from nlf_jax.data.midi_file import Notes, import_mido, read_midi_file, read_notes
-from nlf_jax.errors import UserError
+from nlf_jax.errors import UserError, printable
 
 MIN_PIECES = 3
 MAX_TOTAL_FRAMES = 10_000_000
@@ -69,11 +69,11 @@ def load_midi_folder(
     pieces: dict[bytes, np.ndarray] = {}
     report = MidiReport({}, {})
     for path in _midi_paths(midi_dir):
-        name = os.fsencode(os.path.relpath(path, midi_dir)).decode("utf-8", "replace")
+        name = printable(os.path.relpath(path, midi_dir))
         try:
             report.read[name] = _add_piece(pieces, path, frames_per_quarter, frame_seconds)
         except UserError as error:
-            report.refused[name] = str(error)
+            report.refused[name] = printable(str(error))
         _check_total(pieces, midi_dir)
     _check_enough(pieces, midi_dir, report)
     name = os.path.basename(os.path.abspath(midi_dir))
@@ -83,12 +83,15 @@ def load_midi_folder(
 def _midi_paths(midi_dir: str | os.PathLike) -> list[str]:
     if not os.path.isdir(midi_dir):
         raise UserError(f"{midi_dir} is not a folder; give a folder with MIDI files.")
-    paths = [
-        os.path.join(directory, name)
-        for directory, _, names in os.walk(midi_dir)
-        for name in names
-        if name.lower().endswith(_SUFFIXES)
-    ]
+    try:
+        paths = [
+            os.path.join(directory, name)
+            for directory, _, names in os.walk(midi_dir)
+            for name in names
+            if name.lower().endswith(_SUFFIXES)
+        ]
+    except RecursionError as error:
+        raise UserError(f"{midi_dir} has hundreds of folders in each other.") from error
     if not paths:
         suffixes = " or ".join(_SUFFIXES)
         raise UserError(f"{midi_dir} has no files that end in {suffixes}; give another folder.")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from nlf_jax.errors import UserError
 
-MIN_LINES = 20
+MIN_LINES, MAX_LINES = 20, 10_000_000
+MAX_FILE_BYTES = 1_000_000_000
 _logger = logging.getLogger(__name__)
 
 
@@ -15,20 +16,35 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     """The lines of a UTF-8 file, as they are.
 
     Raises:
-      UserError: the file cannot be read, is not UTF-8 or is empty.
+      UserError: the file cannot be read, is not UTF-8, is empty, or has more than 1 GB or ten
+        million lines.
     """
+    content = _read(path)
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 text (byte {error.start}: {error.reason}); convert it to UTF-8."
         ) from error
     if not text:
         raise UserError(f"{path} is empty; give a text file with at least {MIN_LINES} lines.")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.count("\n") >= MAX_LINES:
+        raise UserError(f"{path} has more than {MAX_LINES:,} lines; give a part of it.")
     return text.split("\n")
+
+
+def _read(path: str | os.PathLike) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            # A file may say that it is short and never end, so both are looked at.
+            too_large = os.fstat(file.fileno()).st_size > MAX_FILE_BYTES
+            content = b"" if too_large else file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
+    if too_large or len(content) > MAX_FILE_BYTES:
+        raise UserError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; give a part of it.")
+    return content
 
 
 def keep_lines(lines: Sequence[str], max_length: int) -> tuple[list[str], int]:

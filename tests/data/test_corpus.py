@@ -5,6 +5,7 @@ import pydoc_data.topics
 import numpy as np
 import pytest
 
+from nlf_jax.data import text
 from nlf_jax.data.corpus import SPLITS, Corpus, load_quickstart, load_text_file
 from nlf_jax.data.vocabulary import UNKNOWN_ID, Vocabulary
 from nlf_jax.errors import UserError
@@ -96,6 +97,27 @@ def test_missing_file_and_directory_are_refused(tmp_path):
     for path in (tmp_path / "none.txt", tmp_path):
         with pytest.raises(UserError, match="Cannot read"):
             load_text_file(path)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_newlines_of_every_system_end_a_line(write, newline):
+    corpus = load_text_file(write(newline.join(LINES)))
+    assert sorted(itertools.chain(*(_texts(corpus, s) for s in SPLITS))) == sorted(LINES)
+
+
+def test_gigabytes_and_files_without_end_are_refused(tmp_path, monkeypatch):
+    with open(tmp_path / "sparse.txt", "wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(UserError, match=r"sparse\.txt is larger than 1,000,000,000 bytes"):
+        load_text_file(tmp_path / "sparse.txt")
+    monkeypatch.setattr(text, "MAX_FILE_BYTES", 1_000_000)
+    with pytest.raises(UserError, match="larger than 1,000,000 bytes"):
+        load_text_file("/dev/zero")
+
+
+def test_too_many_lines_are_refused(write):
+    with pytest.raises(UserError, match="more than 10,000,000 lines"):
+        load_text_file(write(b"\n" * text.MAX_LINES))
 
 
 def test_any_bytes_give_a_corpus_or_a_clear_error(write):

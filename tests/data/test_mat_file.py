@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from nlf_jax.data.mat_file import KEYS, MAX_FILE_BYTES, read_rolls
+from nlf_jax.data import mat_file
+from nlf_jax.data.mat_file import KEYS, MAX_CELLS, MAX_FILE_BYTES, MAX_VARIABLES, read_rolls
 from nlf_jax.errors import UserError
 
 
@@ -78,6 +79,42 @@ def test_refuses_what_unpacks_to_too_much():
     content = mat()[:128] + struct.pack("<II", 15, len(zeros)) + zeros
     assert len(content) < MAX_FILE_BYTES
     with pytest.raises(UserError, match="unpacks to over 100,000,000 bytes"):
+        read_rolls(content, "a.mat")
+
+
+def compressed(element):
+    return struct.pack("<II", 15, len(zlib.compress(element))) + zlib.compress(element)
+
+
+def test_refuses_what_unpacks_to_too_much_after_a_part_that_leaves_no_room(monkeypatch):
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"x": np.zeros((1, 8))})
+    header, whole = buffer.getvalue()[:128], buffer.getvalue()[128:]
+    monkeypatch.setattr(mat_file, "MAX_CONTENT_BYTES", len(whole))
+    content = header + compressed(whole) + compressed(bytes(1_000_000))
+    with pytest.raises(UserError, match="unpacks to over"):
+        read_rolls(content, "a.mat")
+
+
+def test_refuses_more_parts_than_music_has():
+    many_cells = cells(*[np.zeros((1, 88), np.uint8)] * (MAX_CELLS + 1))
+    with pytest.raises(UserError, match="more than 10,000 cells"):
+        read_rolls(mat(traindata=many_cells), "a.mat")
+    with pytest.raises(UserError, match="more than 10 variables"):
+        read_rolls(mat(**{f"x{n}": np.zeros(1) for n in range(MAX_VARIABLES)}), "a.mat")
+    tiny_elements = struct.pack("<II", 14, 8 * 12_000) + struct.pack("<II", 1, 0) * 12_000
+    with pytest.raises(UserError, match="more than 10,000 cells"):
+        read_rolls(mat()[:128] + compressed(tiny_elements), "a.mat")
+
+
+def test_reads_as_many_cells_as_are_allowed():
+    most = cells(*[np.zeros((1, 88), np.uint8)] * MAX_CELLS)
+    assert len(read_rolls(mat(traindata=most), "a.mat")["train"]) == MAX_CELLS
+
+
+def test_refuses_version_7_3():
+    content = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" + bytes(512)
+    with pytest.raises(UserError, match="not that of MATLAB 5"):
         read_rolls(content, "a.mat")
 
 

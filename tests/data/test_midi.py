@@ -202,6 +202,7 @@ def test_unreadable_paths_are_refused(path, tmp_path):
         (np.zeros((2, 88), object), {}, "object values"),
         (np.zeros((2, 88), bool), {"frames_per_quarter": 0}, "whole number from 1 to 64"),
         (np.zeros((2, 88), bool), {"frames_per_quarter": 1.5}, "whole number from 1 to 64"),
+        (np.zeros((2, 88), bool), {"frames_per_quarter": 2.0}, "whole number from 1 to 64"),
         (np.zeros((2, 88), bool), {"beats_per_minute": float("nan")}, "beats_per_minute"),
     ],
 )

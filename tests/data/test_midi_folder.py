@@ -1,4 +1,6 @@
+import contextlib
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -75,6 +77,54 @@ def test_report_says_what_was_refused_and_why(folder):
     assert "not a file" in report.refused["pipe.mid"]
     assert "Read 4 MIDI files, refused 5." in str(report)
     assert "12 frames" in str(report)
+
+
+def test_hostile_names_are_shown_without_harm(folder):
+    names = [b"\xff.mid", b"\xfe.mid", b"two\nlines.mid", b"\x1b[31mred.mid", b"\xe2\x80\xaelr.mid"]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(b"MThd")
+    _, report = load_midi_folder(folder)
+    assert set(report.refused) == {
+        r"\udcff.mid", r"\udcfe.mid", r"two\nlines.mid", r"\x1b[31mred.mid", r"\u202elr.mid"
+    }  # fmt: skip
+    lines = str(report).encode().decode().split("\n")
+    assert len(lines) == 1 + 4 + len(names)
+    assert all(map(str.isprintable, lines))
+
+
+def test_links_lead_to_files_but_not_into_folders(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write(elsewhere / "good.mid", piece(8), frames_per_quarter=4)
+    targets = {"good.mid": elsewhere / "good.mid", "self.mid": "self.mid", "gone.mid": "gone"}
+    targets |= {"zeros.mid": "/dev/zero", "up": folder, "elsewhere": elsewhere}
+    for name, target in targets.items():
+        (folder / name).symlink_to(target)
+    corpus, report = load_midi_folder(folder)
+    assert contents(corpus) == {piece(seed).tobytes() for seed in (0, 1, 2, 3, 8)}
+    assert report.refused == dict.fromkeys(
+        ["gone.mid", "self.mid", "zeros.mid"], "It is not a file."
+    )
+
+
+@pytest.fixture
+def deep(folder, monkeypatch):
+    """Puts 1,200 folders into each other, and removes them, which shutil cannot."""
+    monkeypatch.chdir(folder)
+    for _ in range(1200):
+        os.mkdir("x")
+        os.chdir("x")
+    yield folder
+    for _ in range(1200):
+        os.chdir("..")
+        os.rmdir("x")
+
+
+def test_folders_in_each_other_without_end_are_no_crash(deep):
+    """Python's walk through them is recursive up to 3.11."""
+    is_recursive = sys.version_info < (3, 12)
+    refusal = pytest.raises(UserError, match="folders in each other")
+    with refusal if is_recursive else contextlib.nullcontext():
+        assert len(contents(load_midi_folder(deep)[0])) == 4
 
 
 def test_long_pieces_are_cut_into_equal_parts_of_one_split(folder):

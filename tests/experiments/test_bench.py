@@ -1,77 +1,171 @@
 import json
-import math
+import sys
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
-from jax.extend import core
+from flax import nnx
 
 from experiments import bench
-from experiments.bench_cases import MODELS, Case, make_program, sweep_cases, table_cases
-from experiments.bench_flops import count_weights, generate_bytes, generate_flops
+from experiments.bench_cases import MODELS, Case, sweep_cases, table_cases
+from experiments.bench_flops import product_bytes, product_flops
+from experiments.bench_lstm import (
+    LayerCase,
+    flax_layer,
+    layer_cases,
+    make_program,
+    our_layer,
+    plain_scan,
+    torch_call,
+)
 from experiments.bench_report import draw_generation
+from experiments.bench_timing import Compiled, make_references
 from nlf_jax.errors import UserError
+from nlf_jax.nn.lstm import LSTMCell
 
 TINY = [Case("generate", "generate", "lstm", "tiny", batch=1, steps=t) for t in (2, 3)]
+LAYERS = [LayerCase(task, batch=2, hidden=4, steps=3) for task in ("forward", "gradient")]
 
 
-def product_flops(jaxpr):
-    """Operations of all matrix products, as often as they run."""
-    total = 0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            depth = math.prod(shape[axis] for axis in contracted)
-            total += 2 * depth * math.prod(equation.outvars[0].aval.shape)
-        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
-        inner = [p for p in equation.params.values() if isinstance(p, core.ClosedJaxpr)]
-        total += times * sum(product_flops(part.jaxpr) for part in inner)
-    return total
+@pytest.fixture
+def cell():
+    """The weights of the layers."""
+    return LSTMCell(4, 4, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize(
-    ("model", "data"), [*((model, "ptb") for model in MODELS), ("lstm", "jsb"), ("af_scf", "jsb")]
-)
-def test_operations_of_a_score_are_those_of_its_program(model, data):
-    case = Case("nll", "nll", model, "tiny", data=data, batch=2, steps=4, samples=3)
+@pytest.fixture(autouse=True)
+def _small_references(monkeypatch):
+    small = make_references(matmul_size=8, read_bytes=2**16)
+    monkeypatch.setattr(bench, "make_references", lambda: small)
 
-    def score():
-        program = make_program(case)
+
+def assert_close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def traced(case):
+    """The jaxpr of what a case measures; its arrays are not computed."""
+
+    def run():
+        program = case.program()
         return program.function(*program.arguments)
 
-    assert case.flops() == product_flops(jax.make_jaxpr(score)().jaxpr)
+    return jax.make_jaxpr(run)().jaxpr
+
+
+def results_of_layer(case, apply, weights):
+    """Outputs, and the gradient of the inputs if the case has one."""
+    program = make_program(case, apply, weights)
+    result = program.function(*program.arguments)
+    return [result] if case.task == "forward" else [result[0], result[1][1]]
+
+
+def test_products_in_loops_and_functions_are_counted_as_often_as_they_run():
+    @jax.jit
+    def function(x, weight):
+        def step(x, _):
+            return jax.jit(jnp.dot)(x, weight), None
+
+        return jax.lax.scan(step, x, None, length=7)[0] @ jnp.ones((5, 3))
+
+    x, weight = jnp.ones((2, 5)), jnp.ones((5, 5))
+    jaxpr = jax.make_jaxpr(function)(x, weight).jaxpr
+    assert product_flops(jaxpr) == 2 * (7 * 2 * 5 * 5 + 2 * 5 * 3)
+    assert product_bytes(jaxpr) == 4 * (7 * 5 * 5 + 5 * 3)
+
+
+def test_operations_of_a_score_counted_by_hand():
+    case = Case("nll", "nll", "lstm", "tiny", batch=2, steps=4)
+    symbol_gates, recurrent, output = 51 * 8 * 32, 2 * 3 * 3 * 8 * 32, 2 * 4 * (8 * 8 + 8 * 51)
+    bias = 8 * 51
+    assert product_flops(traced(case)) == 2 * (symbol_gates + recurrent + output + bias)
 
 
 def test_operations_and_bytes_of_generation_counted_by_hand():
-    lstm = Case("generate", "generate", "lstm", "tiny").config()
-    first, rest = 8 * 32, 3 * 8 * 32 + 8 * 8 + 8 * 51
-    assert generate_flops(lstm, 51, batch=3, steps=5) == 2 * 3 * 5 * (first + rest)
-    assert generate_bytes(lstm, 51, steps=5) == 4 * (first + 5 * rest)
-    iaf = Case("generate", "generate", "iaf_scf", "tiny").config()
-    w = count_weights(iaf, 51)
-    assert w.flow == 2 * (2 * 8 + 8 * 8 + 8 * 8 + 8 * 2 * 5)
-    assert (w.prior_recurrent, w.decoder_recurrent) == (2 * 8 * 32, 4 * 8 * 32)
-    once = w.initial + w.flow + w.prior_input + w.decoder_input
-    assert generate_bytes(iaf, 51, steps=5) == 4 * (5 * 6 * 8 * 32 + once)
+    jaxpr = traced(Case("generate", "generate", "lstm", "tiny", batch=1, steps=5))
+    step = 3 * 8 * 32 + 8 * 8 + 2 * 8 * 51
+    assert product_flops(jaxpr) == 2 * (51 * 8 * 32 + 5 * step)
+    assert product_bytes(jaxpr) == 4 * (51 * 8 + 5 * step)
+
+
+def test_a_gradient_is_three_times_the_forward_pass(cell):
+    programs = [make_program(case, our_layer, cell) for case in LAYERS]
+    forward, gradient = (
+        product_flops(program.function.trace(*program.arguments).jaxpr.jaxpr)
+        for program in programs
+    )
+    assert forward == 2 * 3 * 2 * (4 + 4) * 16
+    assert gradient == 3 * forward
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.task)
+def test_layers_agree(case, cell):
+    ours = results_of_layer(case, our_layer, cell)
+    for apply, weights in (flax_layer(cell), (plain_scan, cell)):
+        jax.tree.map(assert_close, results_of_layer(case, apply, weights), ours)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.task)
+def test_torchs_layer_agrees(case, cell):
+    pytest.importorskip("torch")
+    result = torch_call(case, cell)()
+    theirs = [result] if case.task == "forward" else [result[0], result[1][-1]]
+    theirs = [tensor.detach().numpy() for tensor in theirs]
+    jax.tree.map(assert_close, theirs, results_of_layer(case, our_layer, cell))
+
+
+def test_ratio_is_theirs_over_ours_and_scaled_to_one_rate():
+    case = Case("train", "train", "lstm", "tiny", published=6.0)
+    compiled = Compiled(print, seconds=1.5, peak=3_000_000, flops=10**11, read=5 * 10**9)
+    rates = {"matmul": 4e11, "read": 1e10}
+    cell = bench.figures(case, compiled, [1.0, 9.0, 2.0], rates)
+    assert (cell["name"], cell["seconds"]) == ("train/tiny/lstm/ptb-B15-T128-S1", 2.0)
+    assert (cell["theirs"], cell["ratio"], cell["scaled"]) == (6.0, 3.0, 0.75)
+    assert (cell["matmul_fraction"], cell["reading_fraction"]) == (0.125, None)
+    assert bench.figures(TINY[0], compiled, [2.0], rates)["reading_fraction"] == 0.25
+
+
+def test_ratio_to_another_implementation():
+    compiled = Compiled(print, seconds=1.5, peak=3_000_000, flops=10**11, read=1)
+    cell = bench.figures(LAYERS[0], compiled, [2.0], {"matmul": 4e11, "read": 1e10})
+    rivals = {"flax": print, "torch": "not installed"}
+    flax, torch = bench.beside(cell, rivals, {"flax": [4.0, 99.0, 5.0]})
+    assert flax["name"] == "lstm-layer/forward/B2-H4-T3/flax"
+    assert (flax["seconds"], flax["theirs"], flax["ratio"], flax["scaled"]) == (2.0, 5.0, 2.5, None)
+    assert torch == {"name": "lstm-layer/forward/B2-H4-T3/torch", "note": "not installed"}
 
 
 def test_table_has_every_cell_once():
-    cases = [*table_cases(), *sweep_cases()]
+    cases = [*table_cases(), *layer_cases(), *sweep_cases()]
     assert len({case.name for case in cases}) == len(cases)
     assert sum(case.published is not None for case in cases) == 44
 
 
-def test_pieces_fill_one_file(tmp_path, capsys, monkeypatch, quick_compilation):
-    small = bench.make_references(matmul_size=8, read_bytes=2**16)
-    monkeypatch.setattr(bench, "make_references", lambda: small)
-    output = tmp_path / "results" / "bench.json"
-    for only in ("T3", "T2,T3"):
-        argv = ["--quick", f"--only={only}", f"--output={output}", f"--plot={tmp_path / 'p.png'}"]
-        bench.run(bench.parse(argv), TINY)
-    cells = json.loads(output.read_text())["cells"]
-    assert [cell["name"] for cell in cells] == [TINY[1].name, TINY[0].name]
-    assert all(cell["seconds"] > 0 and cell["peak_mbytes"] > 0 for cell in cells)
+def run_pieces(folder, *pieces):
+    """Measures tiny cells; the cells in the file then, by name."""
+    output = folder / "results" / "bench.json"
+    for only in pieces:
+        argv = ["--quick", f"--only={only}", f"--output={output}", f"--plot={folder / 'p.png'}"]
+        bench.run(bench.parse(argv), [*TINY, *LAYERS])
+    return {cell["name"]: cell for cell in json.loads(output.read_text())["cells"]}
+
+
+def test_pieces_fill_one_file(tmp_path, capsys):
+    cells = run_pieces(tmp_path, "lstm/ptb-B1-T3", "lstm/ptb")
+    assert list(cells) == [TINY[1].name, TINY[0].name]
+    assert all(cell["seconds"] > 0 and cell["peak_mbytes"] > 0 for cell in cells.values())
     assert capsys.readouterr().out.count(TINY[1].name) == 2
+
+
+def test_layer_without_torch(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    cells = run_pieces(tmp_path, "forward")
+    names = [f"lstm-layer/forward/B2-H4-T3/{rival}" for rival in ("flax", "scan", "torch")]
+    assert list(cells) == names
+    assert all(cells[name]["ratio"] > 0 for name in names[:2])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.split(maxsplit=1) == [names[2], "torch is not installed: pip install .[torch]"]
 
 
 def test_only_that_matches_nothing():

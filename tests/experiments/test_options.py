@@ -79,7 +79,7 @@ def test_wrong_overrides_are_one_clear_line(name, text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hidden": "-1"}, "--config.hidden must be at least 1, got -1"),
+        ({"hidden": "-1"}, "--config.hidden must be at least 1 and less than .*, got -1"),
         ({"dropout": "1"}, "--config.dropout must be at least 0 and less than 1, got 1"),
         ({"learning_rate": "nan"}, "--config.learning_rate must be"),
         ({"learning_rate": "inf"}, "--config.learning_rate must be"),
@@ -90,6 +90,9 @@ def test_wrong_overrides_are_one_clear_line(name, text, message):
         ({"buckets": "8,4"}, "--config.buckets must be increasing"),
         ({"transpose": "3"}, "piano rolls only"),
         ({"mixtures": "2"}, "piano rolls only"),
+        ({"seed": "4294967296"}, "--config.seed must be at least 0 and less than 4,294,967,296"),
+        ({"hidden": "9" * 30, "embedding": "9" * 30}, "less than 4,294,967,296, got 99999"),
+        ({"buckets": f"4,{2**32}"}, "--config.buckets must be increasing"),
         ({"num_epochs": "0"}, "--config.num_epochs must be at least 1"),
     ],
 )
