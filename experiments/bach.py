@@ -16,7 +16,7 @@ EXPERIMENT = Experiment(
     name="bach",
     description=__doc__,
     load_corpus=lambda flags, max_length: fit(load_chorales(), max_length),
-    frames_per_quarter=lambda flags: FRAMES_PER_QUARTER,
+    frame=lambda flags: {"frames_per_quarter": FRAMES_PER_QUARTER},
 )
 
 if __name__ == "__main__":

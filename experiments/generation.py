@@ -4,7 +4,7 @@ Texts are printed and written to a file of the workdir; music goes into its fold
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from experiments.flags import scoring_config
 from experiments.run import GENERATION_STREAM, Run, require_same_data, stream_key
 from nlf_jax import media
+from nlf_jax.data.midi import MAX_FRAMES_PER_QUARTER
 from nlf_jax.errors import UserError
 from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.models import SequenceModel
@@ -24,7 +25,7 @@ from nlf_jax.training import workdir
 from nlf_jax.training.hosts import primary_only
 from nlf_jax.training.mesh import sample_on
 
-_DEFAULT_FRAMES_PER_QUARTER = 2
+_FRAME = {"frames_per_quarter", "frame_seconds"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,11 @@ class _Trained:
 
     def __post_init__(self) -> None:
         """Refuse another frame length than the model was trained with."""
-        given = "frames_per_quarter" in self.run.line.given and self.run.frames_per_quarter
-        if given and given != self.frames_per_quarter:
+        given = _FRAME.intersection(self.run.line.given)
+        if given and self.run.frame != self.frame:
+            trained, wanted = _in_words(self.frame), _in_words(self.run.frame)
             raise UserError(
-                f"--frames_per_quarter={given}, but the model was trained with "
-                f"{self.frames_per_quarter}: leave the flag out."
+                f"the model was trained with {trained}, not {wanted}: leave --{given.pop()} out."
             )
 
     @property
@@ -67,9 +68,8 @@ class _Trained:
         return self.flags["greedy"] or "greedy" not in self.run.line.given
 
     @property
-    def frames_per_quarter(self) -> int:
-        trained_with = self.description["data"].get("frames_per_quarter")
-        return trained_with or self.run.frames_per_quarter or _DEFAULT_FRAMES_PER_QUARTER
+    def frame(self) -> dict[str, Any]:
+        return {n: value for n, value in self.description["data"].items() if n in _FRAME}
 
 
 def draw_samples(run: Run) -> None:
@@ -144,7 +144,7 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
     if not (texts or files or rows):
         rows = list(range(default))
     found = [trained.model.vocabulary.encode(text) for text in texts]
-    found += [_read_midi(path, trained.frames_per_quarter) for path in files]
+    found += [_read_midi(path, trained.frame) for path in files]
     found += _read_rows(trained, rows) if rows else []
     if not all(map(len, found)):
         raise UserError("a given sequence is empty: it must have at least one step.")
@@ -169,10 +169,23 @@ def _batch(sequences: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
     return jnp.stack([pad(x) for x in sequences]), jnp.array(list(map(len, sequences)), jnp.int32)
 
 
-def _read_midi(path: str, frames_per_quarter: int) -> np.ndarray:
+def _in_words(frame: Mapping[str, Any]) -> str:
+    return " and ".join(f"{name}={value}" for name, value in frame.items())
+
+
+def _timing(frame: Mapping[str, Any]) -> dict[str, Any]:
+    """For a score whose frames last so long; if they are given in seconds, at about 100 bpm."""
+    if "frame_seconds" not in frame:
+        return dict(frame)
+    seconds = frame["frame_seconds"]
+    frames = min(max(round(0.6 / seconds), 1), MAX_FRAMES_PER_QUARTER)
+    return {"frames_per_quarter": frames, "beats_per_minute": 60 / (frames * seconds)}
+
+
+def _read_midi(path: str, frame: Mapping[str, Any]) -> np.ndarray:
     midi = media.read_midi_file(path)
     try:
-        roll = media.midi_to_roll(midi, frames_per_quarter=frames_per_quarter)
+        roll = media.midi_to_roll(midi, **frame)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if not roll.any():
@@ -223,7 +236,7 @@ def _show(trained: _Trained, kind: str, results: list[Any]) -> None:
     for number, roll in enumerate(results, 1):
         paths = media.save_sample(
             directory / "samples", roll, name=f"{kind}-{number}",
-            frames_per_quarter=trained.frames_per_quarter,
+            **_timing(trained.frame),
         )  # fmt: skip
         notes = int(roll.sum())
         print(

@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def train(run: Run) -> None:
 @contextlib.contextmanager
 def _workdir_taken(run: Run, config: ConfigDict, corpus: Corpus) -> Iterator[None]:
     """Process 0 holds and claims the workdir, for a run that is the same in all processes."""
-    description = describe(run.experiment.name, config, corpus, run.frames_per_quarter)
+    description = describe(run.experiment.name, config, corpus, run.frame)
     hosts.require_same(description, "the processes were given other data.")
     with contextlib.ExitStack() as held:
 
@@ -189,7 +189,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
 
 
 def describe(
-    experiment: str, config: ConfigDict, corpus: Corpus, frames_per_quarter: int | None = None
+    experiment: str, config: ConfigDict, corpus: Corpus, frame: Mapping[str, Any]
 ) -> workdir.Description:
     """What makes a run this run and no other."""
     data = {
@@ -197,9 +197,8 @@ def describe(
         "fingerprint": corpus.fingerprint,
         "num_symbols": num_symbols(corpus),
         "max_length": corpus.max_length,
+        **frame,
     }
-    if frames_per_quarter is not None:
-        data["frames_per_quarter"] = frames_per_quarter
     return {"experiment": experiment, "config": config.to_dict(), "data": data}
 
 

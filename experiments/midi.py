@@ -23,16 +23,18 @@ def _load(flags: dict[str, Any], max_length: int) -> Corpus:
         raise UserError("give your MIDI files with --midi_dir=FOLDER.")
     corpus, report = load_midi_folder(
         flags["midi_dir"],
-        frames_per_quarter=_frames_per_quarter(flags),
-        frame_seconds=_number(flags, "frame_seconds", float, None),
+        **_frame(flags),
         max_length=max_length,
     )
     print(report)
     return fit(corpus, max_length)
 
 
-def _frames_per_quarter(flags: dict[str, Any]) -> int:
-    return _number(flags, "frames_per_quarter", int, 4)
+def _frame(flags: dict[str, Any]) -> dict[str, Any]:
+    seconds = _number(flags, "frame_seconds", float, None)
+    if seconds is not None:
+        return {"frame_seconds": seconds}
+    return {"frames_per_quarter": _number(flags, "frames_per_quarter", int, 4)}
 
 
 def _number(flags: dict[str, Any], name: str, kind: Callable, default: Any) -> Any:
@@ -52,7 +54,7 @@ EXPERIMENT = Experiment(
         "frames_per_quarter": "Frames in a quarter note, 1 to 64 [4].",
         "frame_seconds": "Seconds that a frame lasts, instead.",
     },
-    frames_per_quarter=_frames_per_quarter,
+    frame=_frame,
 )
 
 if __name__ == "__main__":

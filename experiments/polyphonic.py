@@ -35,7 +35,7 @@ EXPERIMENT = Experiment(
     load_corpus=_load,
     flags={"dataset": f"One of {', '.join(NAMES)}."},
     variant=_dataset,
-    frames_per_quarter=lambda flags: FRAMES_PER_QUARTER[_dataset(flags)],
+    frame=lambda flags: {"frames_per_quarter": FRAMES_PER_QUARTER[_dataset(flags)]},
 )
 
 if __name__ == "__main__":

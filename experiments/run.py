@@ -37,7 +37,8 @@ class Experiment:
       flags: the experiment's own flags, all text, with their help.
       after_training: called when a run is complete, with the run and the data.
       variant: flags by name -> the data's name, for the default workdir.
-      frames_per_quarter: flags by name -> frames in a quarter note; None for text.
+      frame: flags by name -> how long a frame lasts, as the `frames_per_quarter` or the
+        `frame_seconds` of `media.midi_to_roll`; None for text.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Experiment:
     flags: dict[str, str] = dataclasses.field(default_factory=dict)
     after_training: Callable[["Run", Corpus], None] | None = None
     variant: Callable[[dict[str, Any]], str] | None = None
-    frames_per_quarter: Callable[[dict[str, Any]], int] | None = None
+    frame: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +77,10 @@ class Run:
         return self.experiment.load_corpus(self.line.values, config.max_length)
 
     @property
-    def frames_per_quarter(self) -> int | None:
-        """Frames in a quarter note, as the flags say; None for text."""
-        function = self.experiment.frames_per_quarter
-        return None if function is None else function(self.line.values)
+    def frame(self) -> dict[str, Any]:
+        """How long a frame lasts, as the flags say; nothing for text."""
+        function = self.experiment.frame
+        return {} if function is None else function(self.line.values)
 
     def load_trained(self) -> tuple[Description, SequenceModel, int]:
         """What process 0 finds in the workdir: its description, the model, its training steps."""

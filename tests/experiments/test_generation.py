@@ -17,12 +17,12 @@ SMALL = {"embedding": 4, "hidden": 4, "latent": 2, "max_length": 8, "eval_batch_
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-def make_run(directory, corpus, model, frames_per_quarter=None):
+def make_run(directory, corpus, model, **frame):
     """An untrained run in a directory, and how to use it: arguments -> exit code."""
     config = options.get_config("letters", model, "tiny")
-    config.update(SMALL | {"emission": "bernoulli" if frames_per_quarter else "categorical"})
+    config.update(SMALL | {"emission": "bernoulli" if frame else "categorical"})
     vocabulary = corpus.vocabulary and corpus.vocabulary.to_json()
-    description = describe("letters", config, corpus, frames_per_quarter)
+    description = describe("letters", config, corpus, frame)
     workdir.claim(directory, description, vocabulary)
     Trainer(config, (8,), corpus, directory, make_mesh(1)).run(lambda: True)
     experiment = dataclasses.replace(midi.EXPERIMENT, load_corpus=lambda flags, _: corpus)
@@ -65,10 +65,14 @@ def music_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def music_run(music_dir, roll):
+def rolls(roll):
     splits = {"train": [roll], "valid": [roll], "test": [roll]}
-    corpus = Corpus.create("notes", splits, vocabulary=None, max_length=8)
-    return make_run(music_dir, corpus, "lstm", frames_per_quarter=3)
+    return Corpus.create("notes", splits, vocabulary=None, max_length=8)
+
+
+@pytest.fixture(scope="module")
+def music_run(music_dir, rolls):
+    return make_run(music_dir, rolls, "lstm", frames_per_quarter=3)
 
 
 def lines_of(path):
@@ -130,6 +134,19 @@ def test_opening_of_a_file_that_is_too_long(music_run, music_dir, roll, tmp_path
     np.testing.assert_array_equal(read_roll(music_dir / "samples/opening-1.mid"), roll[:3])
 
 
+def test_frames_in_seconds(rolls, roll, tmp_path, capsys):
+    """A file is read, and one is written, with frames as long as the model was trained with."""
+    (tmp_path / "run").mkdir()
+    use = make_run(tmp_path / "run", rolls, "lstm", frame_seconds=0.3)
+    media.roll_to_midi(roll, frames_per_quarter=4, beats_per_minute=50).save(tmp_path / "given.mid")
+    given = (f"--midi_file={tmp_path}/given.mid", "--prefix=3", "--num_samples=1", "--length=4")
+    assert use("continue", *given) == 0
+    opening = media.read_midi_file(tmp_path / "run/samples/opening-1.mid")
+    np.testing.assert_array_equal(media.midi_to_roll(opening, frame_seconds=0.3), roll[:3])
+    assert use("sample", "--frames_per_quarter=4") == 2
+    assert "trained with frame_seconds=0.3, not frames_per_quarter=4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("keys", "type_", "message"),
     [
@@ -171,7 +188,8 @@ def test_wrong_midi_files(keys, type_, message, music_run, capsys, tmp_path):
         ("music_run", "continue", ["--text=ab"], "give --midi_file or --row"),
         ("music_run", "continue", ["--midi_file=/none.mid"], "/none.mid"),
         ("music_run", "reconstruct", [], "no latent"),
-        ("music_run", "sample", ["--frames_per_quarter=4"], "trained with 3: leave the flag out"),
+        ("music_run", "sample", ["--frames_per_quarter=4"], "leave --frames_per_quarter out"),
+        ("music_run", "sample", ["--frame_seconds=0.1"], "trained with frames_per_quarter=3, not"),
     ],
 )
 def test_wrong_sequences(fixture, mode, argv, message, request, capsys):
