@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tolerance", type=float, default=1e-4)
     args = parser.parse_args(argv)
     network = nlf_jax.load(args.workdir).network
-    flow, size = recurrent_of(network.prior), network.config.latent
+    flow, size = recurrent_of(getattr(network, "prior", None)), network.config.latent
     print(f"{'T':>5}{'sweeps':>8}{'error':>10}{'sweeps in the time of the scan':>32}")
     for steps in map(int, args.lengths.split(",")):
         noise = jax.random.normal(jax.random.key(0), (steps, args.batch, size))
