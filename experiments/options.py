@@ -60,6 +60,9 @@ OPTIONS = (
     Option("temporal_layers", 1, "flows across time, one on the other"),
     Option("transform", "nlsq", "the flows' scalar transform", choices=("nlsq", "affine")),
     Option("dropout", 0.2, "of the prior's LSTM (flows) or everywhere (lstm)", low=0, below=1),
+    Option(
+        "vae_dropout", 0.0, "of the posterior's and likelihood's LSTMs' outputs", low=0, below=1
+    ),
     Option("tied", True, "output weights are the embedding"),
     Option("products", "float32", "factors of products, the prior's excepted", choices=PRODUCTS),
     Option("max_length", 288, "longer sequences are left out"),
@@ -157,7 +160,7 @@ RECIPES = (
 )
 # Options that older runs don't have, with the value that does what those did.
 ADDED_SINCE: dict[str, Any] = {
-    "accumulate": 1, "transpose": 0, "mixtures": 1, "products": "float32",
+    "accumulate": 1, "transpose": 0, "mixtures": 1, "products": "float32", "vae_dropout": 0.0,
 }  # fmt: skip
 _BY_NAME = {option.name: option for option in OPTIONS}
 

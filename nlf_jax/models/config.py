@@ -29,6 +29,7 @@ class ModelConfig:
         temporal_layers: flows across time, one on another.
         transform: ``nlsq`` or ``affine``.
         dropout: of the prior's LSTM; of the whole network for the baseline.
+        vae_dropout: of what the posterior's and the likelihood's LSTMs give; 0 in the paper.
         tied: output weights are the embedding (needs ``hidden == embedding``).
         products: what the factors of matrix products are rounded to, except in the prior, where
             density and sampling have to agree: ``float32`` or ``bfloat16``.
@@ -46,6 +47,7 @@ class ModelConfig:
     temporal_layers: int = 1
     transform: str = "nlsq"
     dropout: float = 0.2
+    vae_dropout: float = 0.0
     tied: bool = True
     mixtures: int = 1
     products: str = "float32"
@@ -60,12 +62,17 @@ class ModelConfig:
             _at_least_one(name, getattr(self, name))
         for name in ("flow_hidden", "flow_hidden_layers", "temporal_layers", "mixtures"):
             _at_least_one(name, getattr(self, name))
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"dropout is {self.dropout}: choose a value from 0 up to, not with, 1")
+        _probability("dropout", self.dropout)
+        _probability("vae_dropout", self.vae_dropout)
         if self.mixtures > 1 and self.emission == "categorical":
             raise UserError(f"mixtures is {self.mixtures}: only piano rolls have mixtures")
         if self.model.endswith("_scf") and self.latent < 2:
             raise UserError(f"{self.model} couples two halves of the latent: latent must be >= 2")
+
+
+def _probability(name: str, value: float) -> None:
+    if not 0.0 <= value < 1.0:
+        raise UserError(f"{name} is {value}: choose a value from 0 up to, not with, 1")
 
 
 def _choose(name: str, value: str, among: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import choose, create_output, emission_of
 from nlf_jax.models.priors import create_prior
 from nlf_jax.nn.linear import Linear, uniform
-from nlf_jax.nn.lstm import BiLSTM, Inputs
+from nlf_jax.nn.lstm import BiLSTM, Inputs, dropout_factors
 from nlf_jax.nn.position import step_mask
 
 
@@ -60,11 +60,15 @@ class Posterior(nnx.Module):
         self.out = Linear(2 * config.hidden, 2 * config.latent, products=products, rngs=rngs)
 
     def __call__(
-        self, embedded: Inputs, length: Int[Array, "*B"], mask: Bool[Array, "T *B"]
+        self,
+        embedded: Inputs,
+        length: Int[Array, "*B"],
+        mask: Bool[Array, "T *B"],
+        dropout: Float[Array, "T *B 2H"] | None = None,
     ) -> Gaussian:
         """``mask``: where False a step is not read, and its Gaussian means nothing."""
         h = jnp.concatenate(self.encoder(embedded, length, mask), axis=-1)
-        out = self.out(h)
+        out = self.out(h if dropout is None else h * dropout)
         out = out.reshape(*out.shape[:-1], -1, 2)
         return Gaussian(out[..., 0], out[..., 1])
 
@@ -80,14 +84,18 @@ class Likelihood(nnx.Module):
         self.out = create_output(config, features, width, num_symbols, rngs)
 
     def features(
-        self, z: Float[Array, "T *B D"], length: Int[Array, "*B"]
+        self,
+        z: Float[Array, "T *B D"],
+        length: Int[Array, "*B"],
+        dropout: Float[Array, "T *B 2H"] | None = None,
     ) -> Float[Array, "T *B F"]:
         """[z_t, forward state at t-1, backward state at t+1]; zeros beyond both ends."""
         mask = step_mask(length, z.shape[0])
         ahead, back = self.decoder(lambda gates: gates(z), length, mask)
         edge = jnp.zeros_like(ahead[:1])
         before, after = jnp.concatenate([edge, ahead[:-1]]), jnp.concatenate([back[1:], edge])
-        return jnp.concatenate([z, before, after], axis=-1)
+        states = jnp.concatenate([before, after], axis=-1)
+        return jnp.concatenate([z, states if dropout is None else states * dropout], axis=-1)
 
 
 def split_each(keys: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
@@ -116,19 +124,29 @@ class LatentFlow(nnx.Module):
         return emission_of(self.config)
 
     def encode(
-        self, x: Array, length: Int[Array, "*B"], known: Int[Array, "*B"] | None = None
+        self,
+        x: Array,
+        length: Int[Array, "*B"],
+        known: Int[Array, "*B"] | None = None,
+        dropout: Float[Array, "T *B 2H"] | None = None,
     ) -> Gaussian:
         """q(z | x); if only the first ``known`` symbols are, the same read from those alone."""
         mask = step_mask(length if known is None else known, x.shape[0])
         x = self.emission.hide(x, mask)
         # Symbol by symbol what the embedding adds to the gates, instead of step by step.
         embedded = lambda gates: self.emission.embed(gates(self.embedding[...]), x)  # noqa: E731
-        return self.posterior(embedded, length, mask)
+        return self.posterior(embedded, length, mask, dropout)
 
-    def scores(self, z: Float[Array, "T *B D"], length: Int[Array, "*B"]) -> Array:
+    def scores(
+        self,
+        z: Float[Array, "T *B D"],
+        length: Int[Array, "*B"],
+        dropout: Float[Array, "T *B 2H"] | None = None,
+    ) -> Array:
         """Scores of p(x_t | z), [T, *B, ..]."""
         z = jnp.where(step_mask(length, z.shape[0])[..., None], z, 0.0)
-        return self.likelihood.out(self.likelihood.features(z, length), self.embedding[...])
+        features = self.likelihood.features(z, length, dropout)
+        return self.likelihood.out(features, self.embedding[...])
 
     def prior_log_prob(
         self, z: Float[Array, "T *B D"], context: SequenceContext
@@ -144,12 +162,18 @@ class LatentFlow(nnx.Module):
         posterior: Gaussian,
         noise: Float[Array, "T *B D"],
         dropout_keys: PRNGKeyArray | None = None,
+        dropout: Float[Array, "T *B 2H"] | None = None,
     ) -> StepTerms:
-        """Terms of the bound at the posterior sample that ``noise`` gives."""
+        """Terms of the bound at the posterior sample that ``noise`` gives.
+
+        Args:
+            dropout_keys: for the prior.
+            dropout: factors for the likelihood.
+        """
         z = posterior.sample(noise)
         x = self.emission.hide(x, step_mask(length, x.shape[0]))
         return StepTerms(
-            self.emission.log_prob(self.scores(z, length), x),
+            self.emission.log_prob(self.scores(z, length, dropout), x),
             posterior.log_prob_at(noise),
             self.prior_log_prob(z, SequenceContext(length, dropout_keys)),
         )
@@ -175,11 +199,14 @@ class LatentFlow(nnx.Module):
         x, num_steps = jnp.swapaxes(x, 0, 1), x.shape[1]
         noise_keys, dropout_keys = split_each(keys)
         noise = self._draw_noise(noise_keys, num_steps, num_samples)
+        of_encoder, of_decoder = self._vae_dropout(dropout_keys, noise.shape[:-1], train)
+        posterior = self.encode(x, lengths, dropout=of_encoder)
         posterior, x, lengths = (
             jax.tree.map(partial(jnp.expand_dims, axis=axis), tree)
-            for tree, axis in ((self.encode(x, lengths), 2), (x, 2), (lengths, 1))
+            for tree, axis in ((posterior, 2), (x, 2), (lengths, 1))
         )
-        steps = self.step_terms(x, lengths, posterior, noise, dropout_keys if train else None)
+        keys = dropout_keys if train else None
+        steps = self.step_terms(x, lengths, posterior, noise, keys, of_decoder)
         mask = step_mask(lengths, num_steps)
         total = jax.tree.map(lambda term: jnp.where(mask, term, 0.0).sum(0), steps)
         return Terms(total.reconstruction, total.log_posterior - total.log_prior)
@@ -249,6 +276,21 @@ class LatentFlow(nnx.Module):
         """Symbols [N, T, ..] given their scores [T, N, ..]; arguments: see ``generate``."""
         pick = partial(choose, self.emission, temperature=temperature, greedy=greedy)
         return jax.vmap(pick, (1, 0))(scores, keys)
+
+    def _vae_dropout(
+        self, keys: PRNGKeyArray, shape: tuple[int, ...], train: bool
+    ) -> tuple[Array, Array] | tuple[None, None]:
+        """Factors for the outputs of the posterior's LSTM, [T, B, 2H], and the likelihood's.
+
+        Args:
+            shape: of the latter's, [T, B, S].
+        """
+        rate, size = self.config.vae_dropout, 2 * self.config.hidden
+        if not train or rate == 0.0:
+            return None, None
+        of_encoder, of_decoder = split_each(keys)
+        draw = partial(dropout_factors, rate=rate, num_layers=1, hidden=size)
+        return draw(of_encoder, shape=shape[:-1])[0], draw(of_decoder, shape=shape)[0]
 
     def _draw_noise(
         self, keys: PRNGKeyArray, num_steps: int, *batch: int

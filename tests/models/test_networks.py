@@ -47,6 +47,7 @@ def test_output_weights_are_tied_to_the_embedding_or_not(model):
         ({"hidden": 0}, "hidden is 0"),
         ({"temporal_layers": 0}, "temporal_layers is 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"vae_dropout": -0.1}, "vae_dropout is -0.1"),
         ({"mixtures": 0}, "mixtures is 0"),
         ({"mixtures": 2}, "only piano rolls"),
         ({"products": "float16"}, "bfloat16"),

@@ -108,10 +108,13 @@ def test_lstm_probabilities_sum_to_one(emission, sequences):
     np.testing.assert_allclose(importance_weighted_nll(model, *sequences, KEY), -bound.elbo)
 
 
-@pytest.mark.parametrize("model", ["af_scf", "iaf_scf", "lstm"])
-def test_dropout_is_on_in_training_only(model):
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [("af_scf", "dropout"), ("iaf_scf", "dropout"), ("lstm", "dropout"), ("af_af", "vae_dropout")],
+)
+def test_dropout_is_on_in_training_only(model, kind):
     batch = make_batch()
-    with_dropout, without = make_model(model, dropout=0.5), make_model(model)
+    with_dropout, without = make_model(model, **{kind: 0.5}), make_model(model)
 
     def score(model, train):
         return elbo(model, *batch, KEY, train=train).elbo
@@ -119,6 +122,16 @@ def test_dropout_is_on_in_training_only(model):
     np.testing.assert_array_equal(score(with_dropout, False), score(without, False))
     np.testing.assert_array_equal(score(without, True), score(without, False))
     assert (score(with_dropout, True)[::2] != score(without, True)[::2]).all()
+
+
+def test_vae_dropout_is_of_what_the_lstms_give():
+    network, length = make_model().network, jnp.int32(MAX_LENGTH)
+    z, none = jax.random.normal(KEY, (MAX_LENGTH, 2)), jnp.zeros((MAX_LENGTH, 6))
+    features = network.likelihood.features(z, length, none)
+    np.testing.assert_array_equal(features, jnp.concatenate([z, none], -1))
+    posterior = network.encode(jnp.arange(MAX_LENGTH) % 3, length, dropout=none)
+    bias = network.posterior.out.bias[...].reshape(2, 2)
+    np.testing.assert_array_equal(posterior.mean, jnp.tile(bias[:, 0], (MAX_LENGTH, 1)))
 
 
 X, LENGTHS = make_batch()

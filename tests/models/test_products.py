@@ -16,7 +16,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS, ids=["af", "iaf-mixtures", "l
 def both(kind):
     """The same parameters with float32 and with bfloat16 products."""
     model, emission, mixtures = kind
-    make = lambda products: make_model(model, emission, 0.0, mixtures, products)  # noqa: E731
+    make = lambda products: make_model(model, emission, 0.0, mixtures, products=products)  # noqa: E731
     return make("float32"), make("bfloat16"), *make_batch(emission)
 
 

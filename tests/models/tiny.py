@@ -15,9 +15,9 @@ LENGTH_LOG_PROB = np.array([-np.inf, *np.log([0.1, 0.4, 0.2, 0.3])], np.float32)
 
 @functools.cache
 def make_model(
-    model="af_scf", emission="categorical", dropout=0.0, mixtures=1, products="float32"
+    model="af_scf", emission="categorical", dropout=0.0, mixtures=1, **changes
 ) -> SequenceModel:
-    """A model with parameters drawn from N(0, 0.5^2)."""
+    """A model with parameters drawn from N(0, 0.5^2); ``changes`` to its config."""
     config = ModelConfig(
         model=model,
         emission=emission,
@@ -29,7 +29,7 @@ def make_model(
         lstm_layers=1,
         dropout=dropout,
         mixtures=mixtures,
-        products=products,
+        **changes,
     )
     sizes = {"num_symbols": NUM_SYMBOLS, "max_length": MAX_LENGTH, "key": jax.random.key(0)}
     network = drawn(lambda: create_network(config, **sizes), seed=0, scale=0.5)
