@@ -205,8 +205,8 @@ class LatentFlow(nnx.Module):
             jax.tree.map(partial(jnp.expand_dims, axis=axis), tree)
             for tree, axis in ((posterior, 2), (x, 2), (lengths, 1))
         )
-        keys = dropout_keys if train else None
-        steps = self.step_terms(x, lengths, posterior, noise, keys, of_decoder)
+        of_prior = dropout_keys if train else None
+        steps = self.step_terms(x, lengths, posterior, noise, of_prior, of_decoder)
         mask = step_mask(lengths, num_steps)
         total = jax.tree.map(lambda term: jnp.where(mask, term, 0.0).sum(0), steps)
         return Terms(total.reconstruction, total.log_posterior - total.log_prior)
