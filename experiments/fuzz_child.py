@@ -37,7 +37,7 @@ def main(name: str, directory: Path, inputs: int, seed: int) -> None:
     """Fuzzes a target; ends the process."""
     atheris = importlib.import_module("atheris")
     work = directory / "work"
-    work.mkdir()
+    work.mkdir(exist_ok=True)
     with atheris.instrument_imports(include=list(INSTRUMENTED)):
         # The reader's modules, and what they import on first use.
         target = importlib.import_module("experiments.fuzz_targets").TARGETS[name]
@@ -68,7 +68,7 @@ def counted(accepts: Callable[[bytes, Path], bool], directory: Path) -> Callable
 
 
 def _write_seeds(directory: Path, seeds: list[bytes], words: tuple[str, ...]) -> None:
-    (directory / "corpus").mkdir()
+    (directory / "corpus").mkdir(exist_ok=True)
     for number, content in enumerate(seeds):
         (directory / "corpus" / str(number)).write_bytes(content)
     codes = (word.encode("utf-8", "surrogateescape").hex(" ").split() for word in words)
