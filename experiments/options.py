@@ -280,22 +280,17 @@ def _check_increasing(name: str, values: tuple[int, ...]) -> None:
         raise UserError(f"{name} must be increasing positive lengths, got {reprlib.repr(values)}.")
 
 
-def _parse_bool(text: str) -> bool:
-    return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-
-
 def _parse_ints(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.strip("()[] ").split(",") if part.strip())
 
 
-def _parse_bool_or_raise(text: str) -> bool:
-    try:
-        return _parse_bool(text)
-    except KeyError as error:
-        raise ValueError(text) from error
+def _parse_bool(text: str) -> bool:
+    if text.lower() not in ("true", "1", "false", "0"):
+        raise ValueError(text)
+    return text.lower() in ("true", "1")
 
 
-_PARSERS = {bool: _parse_bool_or_raise, int: int, float: float, str: str, tuple: _parse_ints}
+_PARSERS = {bool: _parse_bool, int: int, float: float, str: str, tuple: _parse_ints}
 _KINDS = {
     bool: "true or false",
     int: "a whole number",

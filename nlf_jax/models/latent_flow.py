@@ -55,9 +55,8 @@ class Posterior(nnx.Module):
 
     def __init__(self, config: ModelConfig, max_length: int, rngs: nnx.Rngs):
         sizes = (config.embedding, config.hidden, config.lstm_layers, max_length)
-        products = config.products
-        self.encoder = BiLSTM(*sizes, products=products, rngs=rngs)
-        self.out = Linear(2 * config.hidden, 2 * config.latent, products=products, rngs=rngs)
+        self.encoder = BiLSTM(*sizes, products=config.products, rngs=rngs)
+        self.out = Linear(2 * config.hidden, 2 * config.latent, products=config.products, rngs=rngs)
 
     def __call__(
         self,
