@@ -71,20 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--workdir", required=True)
-    parser.add_argument("--lengths", default="32,64,128,256")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tolerance", type=float, default=1e-4)
     args = parser.parse_args(argv)
     network = nlf_jax.load(args.workdir).network
     flow, size = recurrent_of(getattr(network, "prior", None)), network.config.latent
     print(f"{'T':>5}{'sweeps':>8}{'error':>10}{'sweeps in the time of the scan':>32}")
-    for steps in map(int, args.lengths.split(",")):
+    for steps in args.lengths:
         noise = jax.random.normal(jax.random.key(0), (steps, args.batch, size))
         exact, (z, count) = scan(flow, noise), solve(flow, noise, args.tolerance)
-        calls = {
-            "scan": lambda noise=noise: jax.block_until_ready(scan(flow, noise)),
-            "sweep": lambda noise=noise: jax.block_until_ready(sweep(flow, noise, noise)),
-        }
+        calls = {"scan": partial(scan, flow, noise), "sweep": partial(sweep, flow, noise, noise)}
         times = {name: np.median(t) for name, t in time_in_turn(calls, quick=False).items()}
         error = float(jnp.abs(z - exact).max())
         print(f"{steps:>5}{int(count):>8}{error:>10.1e}{times['scan'] / times['sweep']:>32.1f}")
