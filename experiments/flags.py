@@ -49,7 +49,11 @@ def define(extra: dict[str, str]) -> flags.FlagValues:
     )
     text("mode", "train", "What to do, see above.")
     text("model", "af_scf", f"One of {', '.join(options.MODELS)}.")
-    text("size", "small", "tiny (a test of seconds), small (a CPU) or paper (an accelerator).")
+    text(
+        "size",
+        "small",
+        "tiny (a test), small (a CPU), paper (an accelerator) or tuned (music).",
+    )
     text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
     text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
     for name, help_text in extra.items():

@@ -19,6 +19,7 @@ import numpy as np
 from flax import nnx
 
 from experiments import options
+from experiments.recipes import FLOW_MODELS
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.priors import create_prior
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     rows = [
         make_row(model, transform, args.batch, args.steps)
-        for model in options.FLOW_MODELS
+        for model in FLOW_MODELS
         for transform in ("nlsq", "affine")
     ]
     times = [

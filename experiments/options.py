@@ -1,7 +1,4 @@
-"""The options table: every hyperparameter, its help, its default and where that default differs.
-
-To tune a recipe, edit `RECIPES`: a later row wins over an earlier one.
-"""
+"""The options table: every hyperparameter, its help and its default; how values are checked."""
 
 import dataclasses
 import difflib
@@ -12,12 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments.recipes import MODELS, MUSIC_EXPERIMENTS, RECIPES, SIZES
 from nlf_jax.errors import UserError, printable
 
-FLOW_MODELS = ("af_scf", "af_af", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
-MODELS = ("lstm", *FLOW_MODELS)
-AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
-SIZES = ("tiny", "small", "paper")
 PRODUCTS = ("float32", "bfloat16")
 # JAX makes a key of a seed below this; no other whole number needs more.
 INTEGERS_BELOW = 2**32
@@ -46,10 +40,9 @@ class Option:
 
 OPTIONS = (
     Option("model", "af_scf", "time flow _ hidden flow, or the LSTM baseline", choices=MODELS),
-    Option(
-        "emission", "categorical", "symbols or piano keys", choices=("categorical", "bernoulli")
-    ),
-    Option("mixtures", 1, "music: components of a frame's likelihood; 1: independent keys"),
+    Option("emission", "categorical", "symbols or keys", choices=("categorical", "bernoulli")),
+    Option("mixtures", 1, "music: components of a frame's likelihood"),
+    Option("frame_units", 0, "music: units of a network of a key's lower keys; 0: none", low=0),
     Option("embedding", 500, "size of a symbol's embedding"),
     Option("hidden", 500, "size of every LSTM"),
     Option("latent", 50, "latent dimensions of a time step"),
@@ -60,9 +53,7 @@ OPTIONS = (
     Option("temporal_layers", 1, "flows across time, one on the other"),
     Option("transform", "nlsq", "the flows' scalar transform", choices=("nlsq", "affine")),
     Option("dropout", 0.2, "of the prior's LSTM (flows) or everywhere (lstm)", low=0, below=1),
-    Option(
-        "vae_dropout", 0.0, "of the posterior's and likelihood's LSTMs' outputs", low=0, below=1
-    ),
+    Option("vae_dropout", 0.0, "of the posterior's and likelihood's LSTMs", low=0, below=1),
     Option("tied", True, "output weights are the embedding"),
     Option("products", "float32", "factors of products, the prior's excepted", choices=PRODUCTS),
     Option("max_length", 288, "longer sequences are left out"),
@@ -89,78 +80,10 @@ OPTIONS = (
 # The published code says kl_zero 4, but counts epochs from -1: the weight is flat for 5 epochs.
 
 
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """Values for the runs that match every condition given; an empty condition matches all."""
-
-    values: dict[str, Any]
-    size: tuple[str, ...] = SIZES
-    model: tuple[str, ...] = MODELS
-    experiment: tuple[str, ...] = ()
-    dataset: tuple[str, ...] = ()
-
-    def matches(self, experiment: str, model: str, size: str, dataset: str | None) -> bool:
-        """Whether the recipe is for this run."""
-        anywhere = not self.experiment or experiment in self.experiment
-        any_data = not self.dataset or dataset in self.dataset
-        return anywhere and any_data and model in self.model and size in self.size
-
-
-SMALL = {
-    "embedding": 128, "hidden": 128, "latent": 16, "length_smoothing": True, "batch_size": 16,
-    "num_epochs": 6, "elbo_samples": 1, "grad_clip": 1.0, "schedule": "cosine", "dropout": 0.0,
-    "learning_rate": 3e-3, "kl_zero_epochs": 0.05, "kl_ramp_epochs": 0.4, "nll_samples": 10,
-    "eval_batch_size": 32,
-}  # fmt: skip
-OWN_TEXT = {"num_epochs": 10, "kl_zero_epochs": 0.5, "kl_ramp_epochs": 2.0}
-QUICK = {
-    "embedding": 64, "hidden": 64, "latent": 8, "flow_hidden": 64, "max_length": 80,
-    "buckets": (), "num_epochs": 5, "kl_zero_epochs": 0.2, "kl_ramp_epochs": 1.0,
-}  # fmt: skip
-TINY = {
-    "embedding": 8, "hidden": 8, "latent": 4, "lstm_layers": 1, "flow_layers": 2, "flow_hidden": 8,
-    "length_smoothing": True, "max_length": 16, "buckets": (), "batch_size": 16, "num_epochs": 3,
-    "elbo_samples": 1, "grad_clip": 1.0, "learning_rate": 3e-3, "kl_zero_epochs": 0.5,
-    "kl_ramp_epochs": 0.5, "nll_samples": 2, "eval_batch_size": 16, "log_every": 10,
-    "checkpoint_every": 20,
-}  # fmt: skip
-NO_KL = {"elbo_samples": 1, "kl_zero_epochs": 0.0, "kl_ramp_epochs": 0.0}
-# An epoch of the baseline takes about a quarter of the time of the flow's.
-SMALL_LSTM = NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 24}
-MUSIC = {
-    "emission": "bernoulli", "length_smoothing": True, "max_length": 6000, "batch_size": 5,
-    "buckets": (64, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4288),
-    "elbo_samples": 1, "patience": 2, "eval_batch_size": 5,
-}  # fmt: skip
-MUSIC_SMALL = {
-    "latent": 32, "num_epochs": 60, "grad_clip": 0.25, "schedule": "plateau",
-    "learning_rate": 1e-3, "kl_zero_epochs": 13.0, "kl_ramp_epochs": 9.0, "nll_samples": 30,
-}  # fmt: skip
-LONG_PIECES = {"batch_size": 1, "accumulate": 8, "nll_samples": 4, "eval_batch_size": 1}
-MUSIC_EXPERIMENTS = ("polyphonic", "bach", "midi")
-
-RECIPES = (
-    Recipe({"flow_layers": 3, "dropout": 0.0}, model=("iaf_scf", "iaf_af")),
-    Recipe(NO_KL | {"optimizer": "sgd", "learning_rate": 20.0, "dropout": 0.1}, model=("lstm",)),
-    Recipe(SMALL, size=("small",)),
-    Recipe(SMALL_LSTM, size=("small",), model=("lstm",)),
-    Recipe(OWN_TEXT, size=("small",), experiment=("text",)),
-    Recipe(QUICK, size=("small",), experiment=("quickstart",)),
-    Recipe(NO_KL, size=("small",), model=("lstm",), experiment=("text", "quickstart")),
-    Recipe(TINY, size=("tiny",)),
-    Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
-    Recipe(MUSIC, experiment=MUSIC_EXPERIMENTS),
-    Recipe({"kl_zero_epochs": 21.0, "kl_ramp_epochs": 15.0}, ("paper",), MODELS, MUSIC_EXPERIMENTS),
-    Recipe(MUSIC_SMALL, size=("small",), experiment=MUSIC_EXPERIMENTS),
-    Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
-    Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
-    Recipe(NO_KL, model=("lstm",), experiment=MUSIC_EXPERIMENTS),
-    Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
-    Recipe({"max_length": 1024}, experiment=("midi",)),
-)
 # Options that older runs don't have, with the value that does what those did.
 ADDED_SINCE: dict[str, Any] = {
-    "accumulate": 1, "transpose": 0, "mixtures": 1, "products": "float32", "vae_dropout": 0.0,
+    "accumulate": 1, "transpose": 0, "mixtures": 1, "frame_units": 0, "products": "float32",
+    "vae_dropout": 0.0,
 }  # fmt: skip
 _BY_NAME = {option.name: option for option in OPTIONS}
 
@@ -171,7 +94,7 @@ def get_config(experiment: str, model: str, size: str, dataset: str | None = Non
     Args:
       experiment: name of the experiment, for instance "ptb_char".
       model: one of `MODELS`.
-      size: one of `SIZES`.
+      size: one of `SIZES`; music alone has a "tuned" one.
       dataset: the one chosen, if the experiment has several.
 
     Raises:
@@ -179,6 +102,8 @@ def get_config(experiment: str, model: str, size: str, dataset: str | None = Non
     """
     require_choice("--model", model, MODELS)
     require_choice("--size", size, SIZES)
+    if size == "tuned" and experiment not in MUSIC_EXPERIMENTS:
+        raise UserError(f"--size=tuned is for music; {experiment} has tiny, small and paper.")
     values = {option.name: option.default for option in OPTIONS} | {"model": model}
     for recipe in RECIPES:
         if recipe.matches(experiment, model, size, dataset):
@@ -212,8 +137,9 @@ def validate(config: ConfigDict) -> None:
         _check_option(option, config[option.name])
     if config.model.endswith("_scf") and config.latent < 2:
         raise UserError(f"{config.model} needs --config.latent of at least 2.")
-    if config.emission != "bernoulli" and (config.transpose or config.mixtures > 1):
-        raise UserError("--config.transpose and --config.mixtures are for piano rolls only.")
+    music = config.transpose or config.frame_units or config.mixtures > 1
+    if config.emission != "bernoulli" and music:
+        raise UserError("--config.transpose, mixtures and frame_units are for piano rolls only.")
     if config.tied and config.embedding != config.hidden:
         raise UserError(
             f"--config.tied shares weights between embedding={config.embedding} and "

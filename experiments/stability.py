@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from experiments import launch, options, polyphonic, ptb_char
 from experiments.flags import parse, training_config
+from experiments.recipes import FLOW_MODELS
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.training.loop import Trainer
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit code is 1 if a run had a step that was not finite."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", choices=EXPERIMENTS, required=True)
-    parser.add_argument("--models", default=",".join(options.FLOW_MODELS))
+    parser.add_argument("--models", default=",".join(FLOW_MODELS))
     parser.add_argument("--transforms", default="nlsq,affine")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--steps", type=int, default=2000)

@@ -64,6 +64,14 @@ class Report(NamedTuple):
     problems: list[str]
 
 
+# Symbols, keys, and keys of a frame that depend on each other.
+EMISSIONS = {
+    "categorical": {"emission": "categorical"},
+    "bernoulli": {"emission": "bernoulli"},
+    "frames": {"emission": "bernoulli", "mixtures": 2, "frame_units": 16},
+}
+
+
 def inspect(module: str, allowed: str = "float32") -> Report:
     """Inspects the text of a StableHLO module; ``allowed``: see ``ModelConfig.products``."""
     products = _PRODUCT.findall(module)
@@ -133,7 +141,7 @@ def main() -> int:
     failed = 0
     for model in arguments.models.split(","):
         # The likelihood is the same code in every flow model: one of them with bits is enough.
-        for emission in ("categorical", "bernoulli") if model == "af_scf" else ("categorical",):
+        for emission in EMISSIONS if model == "af_scf" else ("categorical",):
             failed += _check(model, emission, arguments.size, arguments.products)
     print(f"{failed} modules with problems" if failed else "no problems")
     return int(failed > 0)
@@ -142,7 +150,7 @@ def main() -> int:
 def _check(model: str, emission: str, size: str, products: str) -> int:
     """Prints the rows of a model; gives the number of its modules with problems."""
     config = options.get_config("ptb_char", model, size)
-    config.emission, config.products = emission, products
+    config.update(EMISSIONS[emission], products=products)
     failed = 0
     for program in programs(model_config(config.to_dict()), config.max_length):
         for platform in PLATFORMS:

@@ -30,6 +30,13 @@ def test_modules_are_fit_for_an_accelerator(model, name, platform):
     assert not report.problems
 
 
+def test_drawing_the_keys_of_a_frame_in_order_is_fit_for_an_accelerator():
+    frames = {"emission": "bernoulli", "mixtures": 2, "frame_units": 4}
+    small = {"embedding": 3, "hidden": 3, "latent": 2, "lstm_layers": 1}
+    *_, draw = programs(ModelConfig("lstm", **small, **frames), max_length=3)
+    assert not check(draw, "tpu").problems
+
+
 @pytest.mark.parametrize("model", ["lstm", "af_scf"])
 def test_bfloat16_products_pass_only_where_they_are_asked_for(model):
     small = {"embedding": 3, "hidden": 3, "latent": 2, "lstm_layers": 1, "products": "bfloat16"}

@@ -28,6 +28,7 @@ class MaskedAutoregressive(Bijector):
         transform: ScalarTransform,
         *,
         reverse: bool,
+        direct: bool = False,
         rngs: nnx.Rngs,
     ):
         self.transform = transform
@@ -38,6 +39,7 @@ class MaskedAutoregressive(Bijector):
             hidden_layers,
             transform.num_params,
             reverse=reverse,
+            direct=direct,
             rngs=rngs,
         )
 
@@ -55,7 +57,7 @@ class MaskedAutoregressive(Bijector):
 
         def step(carry, inputs):
             y, hidden = carry
-            is_m, x_m, shift_m, (layers, (out_weight, out_bias)) = inputs
+            is_m, x_m, shift_m, (layers, (out_weight, out_bias, direct)) = inputs
             below, new_hidden = y, []
             for (weight, bias), h in zip(layers, hidden, strict=True):
                 units = jax.nn.relu(_contract(below, weight) + bias + shift_m)
@@ -63,6 +65,7 @@ class MaskedAutoregressive(Bijector):
                 new_hidden.append(below)
                 shift_m = 0.0
             raw = _contract(below, out_weight) + out_bias
+            raw = raw if direct is None else raw + _contract(y, direct)
             y_m, log_det = self.transform.forward_and_log_det(raw, x_m)
             return (jnp.where(is_m, y_m[..., None], y), new_hidden), log_det
 
@@ -100,7 +103,9 @@ def _by_degree(net: MaskedMLP):
             weight = jnp.flip(weight, 0)
         layers.append((jnp.moveaxis(weight, -2, 0), _blocks(layer.bias[...], net.size)))
     out = jnp.moveaxis(_blocks(jnp.moveaxis(net.out_weight[...], 0, -1), net.size), 1, -1)
-    bias = net.out_bias[...]
+    bias, direct = net.out_bias[...], None if net.direct is None else net.direct[...]
     if net.reverse:
         out, bias = jnp.flip(out, 0), jnp.flip(bias, 0)
-    return layers, (out, bias)
+        direct = None if direct is None else jnp.flip(direct, (0, 1))
+    direct = None if direct is None else jnp.swapaxes(direct, 0, 1)
+    return layers, (out, bias, direct)

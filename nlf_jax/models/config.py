@@ -18,7 +18,9 @@ class ModelConfig:
         model: flow across time _ flow across the hidden dimensions, or ``lstm``, the baseline.
             ``af_only`` has no flow across time, ``af_nohidden`` none across the hidden dimensions.
         emission: ``categorical`` (text) or ``bernoulli`` (piano rolls).
-        mixtures: K, components of a frame's likelihood (piano rolls); 1 has independent keys.
+        mixtures: K, components of a frame's likelihood (piano rolls); 1 as in the paper.
+        frame_units: hidden units of the network by which a key depends on the lower ones of its
+            frame (piano rolls); 0, as in the paper, has independent keys.
         embedding: size of a symbol's embedding.
         hidden: size of every LSTM.
         latent: D, dimensions of a step's latent.
@@ -50,6 +52,7 @@ class ModelConfig:
     vae_dropout: float = 0.0
     tied: bool = True
     mixtures: int = 1
+    frame_units: int = 0
     products: str = "float32"
 
     def __post_init__(self):
@@ -59,13 +62,15 @@ class ModelConfig:
         _choose("transform", self.transform, ("nlsq", "affine"))
         _choose("products", self.products, PRODUCTS)
         for name in ("embedding", "hidden", "latent", "lstm_layers", "flow_layers"):
-            _at_least_one(name, getattr(self, name))
+            _at_least(name, getattr(self, name), 1)
         for name in ("flow_hidden", "flow_hidden_layers", "temporal_layers", "mixtures"):
-            _at_least_one(name, getattr(self, name))
+            _at_least(name, getattr(self, name), 1)
         _probability("dropout", self.dropout)
         _probability("vae_dropout", self.vae_dropout)
-        if self.mixtures > 1 and self.emission == "categorical":
-            raise UserError(f"mixtures is {self.mixtures}: only piano rolls have mixtures")
+        _at_least("frame_units", self.frame_units, 0)
+        for name, none in (("mixtures", 1), ("frame_units", 0)):
+            if self.emission == "categorical" and getattr(self, name) > none:
+                raise UserError(f"{name} is {getattr(self, name)}: that is for piano rolls only")
         if self.model.endswith("_scf") and self.latent < 2:
             raise UserError(f"{self.model} couples two halves of the latent: latent must be >= 2")
 
@@ -80,6 +85,6 @@ def _choose(name: str, value: str, among: tuple[str, ...]) -> None:
         raise UserError(f"{name} {value!r} is unknown: choose one of {', '.join(among)}")
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{name} is {value}: it must be at least 1")
+def _at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise UserError(f"{name} is {value}: it must be at least {low}")

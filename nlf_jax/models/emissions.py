@@ -1,14 +1,15 @@
-"""How a symbol is drawn from scores: one of V classes, V independent bits, or a mixture of such."""
+"""How a symbol is drawn from scores: one of V classes, V bits, alone, in mixtures or in order."""
 
-from functools import partial
+import dataclasses
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from nlf_jax.models.config import ModelConfig
-from nlf_jax.nn.linear import Linear, look_up, project, uniform
+from nlf_jax.bijectors.masked_autoregressive import MaskedAutoregressive
+from nlf_jax.bijectors.scalar import ScalarTransform
+from nlf_jax.nn.linear import look_up, project
 
 
 class Categorical:
@@ -89,112 +90,98 @@ class BernoulliMixture(Bernoulli):
     def sample(scores: Array, key: PRNGKeyArray, temperature: Array) -> Array:
         """A component, then its bits, both from scores / temperature."""
         component_key, bit_key = jax.random.split(key)
-        component = Categorical.sample(scores[..., -1], component_key, temperature)
-        chosen = jnp.take_along_axis(scores, component[..., None, None], axis=-2)[..., 0, :-1]
+        chosen = BernoulliMixture.choose_component(scores, component_key, temperature)
         return Bernoulli.sample(chosen, bit_key, temperature)
+
+    @staticmethod
+    def choose_component(
+        scores: Float[Array, "... K V1"], key: PRNGKeyArray, temperature: Array
+    ) -> Float[Array, "... V"]:
+        """Logits of the bits of a component that is drawn."""
+        component = Categorical.sample(scores[..., -1], key, temperature)
+        return jnp.take_along_axis(scores, component[..., None, None], axis=-2)[..., 0, :-1]
 
     @staticmethod
     def mode(scores: Array) -> Array:
         """Of the components' modes the one that is most probable in the mixture."""
         modes = Bernoulli.mode(scores[..., :-1])
         log_probs = BernoulliMixture.log_prob(scores[..., None, :, :], modes)
-        best = jnp.argmax(log_probs, -1)[..., None, None]
-        return jnp.take_along_axis(modes, best, axis=-2)[..., 0, :]
+        return _best_of(modes, log_probs)
 
 
-def emission_of(config: ModelConfig) -> type[Categorical] | type[Bernoulli]:
-    """The family of a configuration."""
-    if config.emission == "categorical":
-        return Categorical
-    return Bernoulli if config.mixtures == 1 else BernoulliMixture
+def _best_of(symbols: Shaped[Array, "... K V"], log_probs: Float[Array, "... K"]) -> Array:
+    best = jnp.argmax(log_probs, -1)[..., None, None]
+    return jnp.take_along_axis(symbols, best, axis=-2)[..., 0, :]
+
+
+class FrameScores(NamedTuple):
+    """Scores of ``AutoregressiveBernoulli``."""
+
+    components: Float[Array, "... K V1"]
+    """As for ``BernoulliMixture``, without what the lower bits add to a bit's logit."""
+    features: Float[Array, "... F"]
+    """What decides, with the lower bits, on that."""
+
+
+def _threshold(raw: Float[Array, "... 1"], x: Float[Array, "..."]) -> tuple[Array, Array]:
+    """1 where the sum is positive, else 0; has no inverse and no log-determinant."""
+    return (raw[..., 0] + x > 0).astype(x.dtype), jnp.zeros_like(x)
+
+
+THRESHOLD = ScalarTransform(1, forward_and_log_det=_threshold, inverse_and_log_det=_threshold)
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoregressiveBernoulli:
+    """Bits depend on the component they are drawn from and, one by one, on the bits below.
+
+    The lower bits are read by a masked network (MADE), given the features. This is RNN-NADE
+    (Boulanger-Lewandowski et al., 2012) with MADE in the place of NADE, and a mixture of such.
+    Symbols are bit vectors [T, *B, V]; to draw them takes V steps, one for a bit, whatever T is.
+    """
+
+    keys: MaskedAutoregressive
+
+    embed = staticmethod(Bernoulli.embed)
+    hide = staticmethod(Bernoulli.hide)
+
+    def log_prob(self, scores: FrameScores, x: Array) -> Float[Array, "..."]:
+        """log sum_k pi_k prod_v p(x_v | x_{<v}, k)."""
+        components, features = scores
+        shift = self.keys.net(x.astype(components.dtype), features)[..., 0]
+        shift = jnp.pad(shift, [(0, 0)] * (shift.ndim - 1) + [(0, 1)])
+        return BernoulliMixture.log_prob(components + shift[..., None, :], x)
+
+    def sample(self, scores: FrameScores, key: PRNGKeyArray, temperature: Array) -> Array:
+        """A component, then its bits one after the other, all from scores / temperature."""
+        component_key, bit_key = jax.random.split(key)
+        logits = BernoulliMixture.choose_component(scores.components, component_key, temperature)
+        noise = temperature * jax.random.logistic(bit_key, logits.shape)
+        return self._in_order(logits + noise, scores.features)
+
+    def mode(self, scores: FrameScores) -> Array:
+        """Bit after bit the more probable value, for the component where that is most probable."""
+        logits, features = scores.components[..., :-1], scores.features[..., None, :]
+        modes = self._in_order(logits, features)
+        each = FrameScores(scores.components[..., None, :, :], features)
+        return _best_of(modes, self.log_prob(each, modes))
+
+    def _in_order(self, logits: Float[Array, "*n V"], features: Float[Array, "*n F"]) -> Array:
+        features = jnp.broadcast_to(features, (*logits.shape[:-1], features.shape[-1]))
+        bits, _ = self.keys.forward_and_log_det(logits, features)
+        return bits > 0
+
+
+Scores = Array | FrameScores
+Emission = type[Categorical] | type[Bernoulli] | AutoregressiveBernoulli
 
 
 def choose(
-    emission: type[Categorical] | type[Bernoulli],
-    scores: Float[Array, "... V"],
+    emission: Emission,
+    scores: Any,
     key: PRNGKeyArray,
     temperature: Float[Array, ""],
     greedy: bool,
 ) -> Array:
     """The most probable symbols if ``greedy``, else drawn ones."""
     return emission.mode(scores) if greedy else emission.sample(scores, key, temperature)
-
-
-class OutputLayer(nnx.Module):
-    """Features to scores: two linear maps, the second one tied to the embedding if asked for."""
-
-    def __init__(
-        self,
-        in_size: int,
-        hidden: int,
-        num_symbols: int,
-        *,
-        tied: bool,
-        products: str,
-        rngs: nnx.Rngs,
-    ):
-        self.first = Linear(in_size, hidden, products=products, rngs=rngs)
-        self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
-        self.bias = nnx.Param(jnp.zeros(num_symbols))
-
-    def __call__(
-        self, features: Float[Array, "... I"], embedding: Float[Array, "V E"]
-    ) -> Float[Array, "... V"]:
-        weight = embedding if self.weight is None else self.weight[...]
-        bias = project(self.first.bias[...], weight.T) + self.bias[...]
-        scores = _project_twice(features, self.first.weight[...], weight.T, self.first.products)
-        return scores + bias
-
-
-def _project_twice(
-    x: Float[Array, "... I"], a: Float[Array, "I H"], b: Float[Array, "H V"], products: str
-) -> Float[Array, "... V"]:
-    """``x A B`` in the cheaper order: for many rows the two weights are multiplied first."""
-    (inputs, outputs), rows = (a.shape[0], b.shape[1]), x.size // x.shape[-1]
-    if inputs * outputs * (a.shape[1] + rows) < rows * a.shape[1] * (inputs + outputs):
-        return project(x, project(a, b, products), products)
-    return project(project(x, a, products), b, products)
-
-
-class MixtureOutputLayer(nnx.Module):
-    """Features to the scores of ``BernoulliMixture``.
-
-    As ``OutputLayer`` for each component, with the last weight in common, and a linear map to the
-    components' own logits.
-    """
-
-    def __init__(
-        self,
-        in_size: int,
-        hidden: int,
-        num_symbols: int,
-        *,
-        mixtures: int,
-        tied: bool,
-        products: str,
-        rngs: nnx.Rngs,
-    ):
-        linear = partial(Linear, in_size, products=products, rngs=rngs)
-        self.first, self.component = linear(mixtures * hidden), linear(mixtures)
-        self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
-        self.bias = nnx.Param(jnp.zeros((mixtures, num_symbols)))
-
-    def __call__(
-        self, features: Float[Array, "... I"], embedding: Float[Array, "V E"]
-    ) -> Float[Array, "... K V1"]:
-        weight = embedding if self.weight is None else self.weight[...]
-        mixtures = self.bias.shape[0]
-        h = self.first(features).reshape(*features.shape[:-1], mixtures, weight.shape[1])
-        bits = project(h, weight.T, self.first.products) + self.bias[...]
-        return jnp.concatenate([bits, self.component(features)[..., None]], axis=-1)
-
-
-def create_output(
-    config: ModelConfig, in_size: int, hidden: int, num_symbols: int, rngs: nnx.Rngs
-) -> OutputLayer | MixtureOutputLayer:
-    """The output layer of a configuration."""
-    layer = OutputLayer
-    if config.mixtures > 1:
-        layer = partial(MixtureOutputLayer, mixtures=config.mixtures)
-    sizes = (in_size, hidden, num_symbols)
-    return layer(*sizes, tied=config.tied, products=config.products, rngs=rngs)

@@ -11,7 +11,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.models.emissions import choose, create_output, emission_of
+from nlf_jax.models.emissions import Scores, choose
+from nlf_jax.models.outputs import create_output, emission_of
 from nlf_jax.models.priors import create_prior
 from nlf_jax.nn.linear import Linear, uniform
 from nlf_jax.nn.lstm import BiLSTM, Inputs, dropout_factors
@@ -120,7 +121,7 @@ class LatentFlow(nnx.Module):
     @property
     def emission(self):
         """The family of p(x_t | z)."""
-        return emission_of(self.config)
+        return emission_of(self.config, self.likelihood.out)
 
     def encode(
         self,
@@ -141,7 +142,7 @@ class LatentFlow(nnx.Module):
         z: Float[Array, "T *B D"],
         length: Int[Array, "*B"],
         dropout: Float[Array, "T *B 2H"] | None = None,
-    ) -> Array:
+    ) -> Scores:
         """Scores of p(x_t | z), [T, *B, ..]."""
         z = jnp.where(step_mask(length, z.shape[0])[..., None], z, 0.0)
         features = self.likelihood.features(z, length, dropout)
@@ -270,7 +271,7 @@ class LatentFlow(nnx.Module):
         return symbols, log_weights[:num_known].sum(0)
 
     def draw(
-        self, scores: Array, keys: PRNGKeyArray, temperature: Float[Array, ""], greedy: bool
+        self, scores: Scores, keys: PRNGKeyArray, temperature: Float[Array, ""], greedy: bool
     ) -> Array:
         """Symbols [N, T, ..] given their scores [T, N, ..]; arguments: see ``generate``."""
         pick = partial(choose, self.emission, temperature=temperature, greedy=greedy)
@@ -284,11 +285,10 @@ class LatentFlow(nnx.Module):
         Args:
             shape: of the latter's, [T, B, S].
         """
-        rate, size = self.config.vae_dropout, 2 * self.config.hidden
+        rate, of_encoder, of_decoder = self.config.vae_dropout, *split_each(keys)
         if not train or rate == 0.0:
             return None, None
-        of_encoder, of_decoder = split_each(keys)
-        draw = partial(dropout_factors, rate=rate, num_layers=1, hidden=size)
+        draw = partial(dropout_factors, rate=rate, num_layers=1, hidden=2 * self.config.hidden)
         return draw(of_encoder, shape=shape[:-1])[0], draw(of_decoder, shape=shape)[0]
 
     def _draw_noise(

@@ -8,8 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.models.config import ModelConfig
-from nlf_jax.models.emissions import choose, create_output, emission_of
+from nlf_jax.models.emissions import Scores, choose
 from nlf_jax.models.latent_flow import Terms
+from nlf_jax.models.outputs import create_output, emission_of
 from nlf_jax.nn.linear import uniform
 from nlf_jax.nn.lstm import LSTM, dropout_factors
 from nlf_jax.nn.position import step_mask
@@ -34,14 +35,14 @@ class LSTMLanguageModel(nnx.Module):
     @property
     def emission(self):
         """The family of p(x_t | x_{<t})."""
-        return emission_of(self.config)
+        return emission_of(self.config, self.out)
 
     def _zero_states(self, *batch: int) -> list[LSTMState]:
         return [zero_state(*batch, self.config.hidden)] * self.config.lstm_layers
 
     def scores(
         self, x: Array, length: Int[Array, "*B"], dropout_keys: PRNGKeyArray | None = None
-    ) -> Array:
+    ) -> Scores:
         """Scores of every symbol given the ones before it, [T, *B, ..]."""
         mask = step_mask(length, x.shape[0])
         x = self.emission.hide(x, mask)
@@ -131,7 +132,7 @@ class LSTMLanguageModel(nnx.Module):
         """States before the first step, and what the top layer puts out there."""
         return self._zero_states(*batch), jnp.zeros((*batch, self.config.hidden))
 
-    def _next_scores(self, carry: tuple[list[LSTMState], Array]) -> Array:
+    def _next_scores(self, carry: tuple[list[LSTMState], Array]) -> Scores:
         return self.out(carry[1], self.embedding[...])
 
     def _advancer(self):

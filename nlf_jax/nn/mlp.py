@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
@@ -50,6 +51,7 @@ class MaskedMLP(nnx.Module):
     Args:
         reverse: False gives order 1..D to inputs 0..D-1, True gives D..1.
         num_outputs: values per input dimension.
+        direct: whether inputs also go straight to the outputs, by weights that start at zero.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class MaskedMLP(nnx.Module):
         num_outputs: int,
         *,
         reverse: bool,
+        direct: bool = False,
         rngs: nnx.Rngs,
     ):
         self.size, self.hidden, self.num_outputs, self.reverse = size, hidden, num_outputs, reverse
@@ -70,6 +73,7 @@ class MaskedMLP(nnx.Module):
         bound = hidden**-0.5
         self.out_weight = uniform(rngs, (hidden, size, num_outputs), bound)
         self.out_bias = uniform(rngs, (size, num_outputs), bound)
+        self.direct = nnx.Param(jnp.zeros((size, size, num_outputs))) if direct else None
 
     @property
     def order(self) -> np.ndarray:
@@ -85,12 +89,15 @@ class MaskedMLP(nnx.Module):
         for layer in self.layers:
             h = jax.nn.relu(_masked(h, layer.weight[...], below, degrees) + layer.bias[...] + shift)
             below, shift = degrees, 0.0
-        mask = (self.order[None] - 1 >= degrees[:, None]).astype(np.float32)[..., None]
-        weight = (self.out_weight[...] * mask).reshape(self.hidden, -1)
-        outputs = project(h, weight)
-        return outputs.reshape(*h.shape[:-1], self.size, self.num_outputs) + self.out_bias[...]
+        outputs = _masked(h, self.out_weight[...], degrees, self.order - 1) + self.out_bias[...]
+        if self.direct is not None:
+            outputs += _masked(y, self.direct[...], self.order, self.order - 1)
+        return outputs
 
 
 def _masked(h: Array, weight: Array, degrees_in: np.ndarray, degrees_out: np.ndarray) -> Array:
+    """``h W`` with W zero where the degree falls; W is [I, O] or [I, O, P]."""
     mask = (degrees_out[None, :] >= degrees_in[:, None]).astype(np.float32)
-    return project(h, weight * mask)
+    mask = mask.reshape(mask.shape + (1,) * (weight.ndim - 2))
+    products = project(h, (weight * mask).reshape(weight.shape[0], -1))
+    return products.reshape(*h.shape[:-1], *weight.shape[1:])

@@ -252,7 +252,13 @@ def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceMo
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:
     """The entries of a config that a network is made from; older ones lack some of them."""
-    known: dict[str, Any] = {"mixtures": 1, "products": "float32", "vae_dropout": 0.0, **values}
+    known: dict[str, Any] = {
+        "mixtures": 1,
+        "frame_units": 0,
+        "products": "float32",
+        "vae_dropout": 0.0,
+        **values,
+    }
     return ModelConfig(**{name: known[name] for name in ModelConfig.__dataclass_fields__})
 
 

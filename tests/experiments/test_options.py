@@ -36,7 +36,7 @@ def test_paper_size_of_the_others():
     assert (lstm.kl_zero_epochs, lstm.kl_ramp_epochs, lstm.elbo_samples) == (0.0, 0.0, 1)
 
 
-@pytest.mark.parametrize("size", options.SIZES)
+@pytest.mark.parametrize("size", ["tiny", "small", "paper"])
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("experiment", ["ptb_char", "quickstart", "text"])
 def test_every_combination_is_valid_and_survives_json(experiment, model, size):
@@ -46,6 +46,15 @@ def test_every_combination_is_valid_and_survives_json(experiment, model, size):
     assert options.from_json(made.to_dict() | {"buckets": list(made.buckets)}) == made
     types = {option.name: type(option.default) for option in options.OPTIONS}
     assert {name: type(value) for name, value in made.items()} == types
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_tuned_recipes_are_for_music(model):
+    made = options.get_config("polyphonic", model, "tuned", "jsb_chorales")
+    options.validate(made)
+    assert made.frame_units > 0
+    with pytest.raises(UserError, match="ptb_char has tiny, small and paper"):
+        options.get_config("ptb_char", model, "tuned")
 
 
 def test_models_are_those_of_the_package():
@@ -90,6 +99,7 @@ def test_wrong_overrides_are_one_clear_line(name, text, message):
         ({"buckets": "8,4"}, "--config.buckets must be increasing"),
         ({"transpose": "3"}, "piano rolls only"),
         ({"mixtures": "2"}, "piano rolls only"),
+        ({"frame_units": "2"}, "piano rolls only"),
         ({"seed": "4294967296"}, "--config.seed must be at least 0 and less than 4,294,967,296"),
         ({"hidden": "9" * 30, "embedding": "9" * 30}, "less than 4,294,967,296, got 99999"),
         ({"buckets": f"4,{2**32}"}, "--config.buckets must be increasing"),
@@ -104,7 +114,9 @@ def test_wrong_values_are_one_clear_line(changes, message):
 def test_unknown_model_and_size():
     with pytest.raises(UserError, match="--model is 'af_sfc'; did you mean af_scf"):
         options.get_config("ptb_char", "af_sfc", "tiny")
-    with pytest.raises(UserError, match="--size is 'huge'; choose one of tiny, small, paper"):
+    with pytest.raises(
+        UserError, match="--size is 'huge'; choose one of tiny, small, paper, tuned"
+    ):
         options.get_config("ptb_char", "lstm", "huge")
 
 

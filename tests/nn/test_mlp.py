@@ -24,6 +24,18 @@ def test_masked_network_sees_only_earlier_inputs_and_all_of_the_context(reverse,
     assert (np.asarray(of_context) != 0).all()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_direct_connections_add_a_linear_map_of_earlier_inputs(reverse):
+    sizes, how = (SIZE, CONTEXT, HIDDEN, 1, 2), {"reverse": reverse, "direct": True}
+    net = drawn(lambda: MaskedMLP(*sizes, **how, rngs=nnx.Rngs(0)), seed=0, scale=1.0)
+    alone = lambda path, leaf: leaf if "direct" in jax.tree_util.keystr(path) else 0.0 * leaf  # noqa: E731
+    net = jax.tree_util.tree_map_with_path(alone, net)
+    y = jnp.arange(1.0, SIZE + 1)
+    earlier = np.tri(SIZE, k=-1) if reverse else np.tri(SIZE, k=-1).T
+    expected = np.einsum("i,io,iop->op", y, earlier, net.direct[...])
+    np.testing.assert_allclose(net(y, jnp.ones(CONTEXT)), expected, atol=1e-5)
+
+
 def test_context_enters_the_first_layer_as_more_inputs():
     net = MLP(3, CONTEXT, HIDDEN, 1, 2, rngs=nnx.Rngs(0))
     x, context = jnp.arange(3.0), jnp.ones(CONTEXT)

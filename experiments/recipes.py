@@ -1,0 +1,91 @@
+"""The recipes: where an experiment, a model or a size differs from the options' defaults.
+
+To tune one, edit `RECIPES`: a later row wins over an earlier one.
+"""
+
+import dataclasses
+from typing import Any
+
+FLOW_MODELS = ("af_scf", "af_af", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
+MODELS = ("lstm", *FLOW_MODELS)
+AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
+SIZES = ("tiny", "small", "paper", "tuned")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Values for the runs that match every condition given; an empty condition matches all."""
+
+    values: dict[str, Any]
+    size: tuple[str, ...] = SIZES
+    model: tuple[str, ...] = MODELS
+    experiment: tuple[str, ...] = ()
+    dataset: tuple[str, ...] = ()
+
+    def matches(self, experiment: str, model: str, size: str, dataset: str | None) -> bool:
+        """Whether the recipe is for this run."""
+        anywhere = not self.experiment or experiment in self.experiment
+        any_data = not self.dataset or dataset in self.dataset
+        return anywhere and any_data and model in self.model and size in self.size
+
+
+SMALL = {
+    "embedding": 128, "hidden": 128, "latent": 16, "length_smoothing": True, "batch_size": 16,
+    "num_epochs": 6, "elbo_samples": 1, "grad_clip": 1.0, "schedule": "cosine", "dropout": 0.0,
+    "learning_rate": 3e-3, "kl_zero_epochs": 0.05, "kl_ramp_epochs": 0.4, "nll_samples": 10,
+    "eval_batch_size": 32,
+}  # fmt: skip
+OWN_TEXT = {"num_epochs": 10, "kl_zero_epochs": 0.5, "kl_ramp_epochs": 2.0}
+QUICK = {
+    "embedding": 64, "hidden": 64, "latent": 8, "flow_hidden": 64, "max_length": 80,
+    "buckets": (), "num_epochs": 5, "kl_zero_epochs": 0.2, "kl_ramp_epochs": 1.0,
+}  # fmt: skip
+TINY = {
+    "embedding": 8, "hidden": 8, "latent": 4, "lstm_layers": 1, "flow_layers": 2, "flow_hidden": 8,
+    "length_smoothing": True, "max_length": 16, "buckets": (), "batch_size": 16, "num_epochs": 3,
+    "elbo_samples": 1, "grad_clip": 1.0, "learning_rate": 3e-3, "kl_zero_epochs": 0.5,
+    "kl_ramp_epochs": 0.5, "nll_samples": 2, "eval_batch_size": 16, "log_every": 10,
+    "checkpoint_every": 20,
+}  # fmt: skip
+NO_KL = {"elbo_samples": 1, "kl_zero_epochs": 0.0, "kl_ramp_epochs": 0.0}
+# An epoch of the baseline takes about a quarter of the time of the flow's.
+SMALL_LSTM = NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 24}
+MUSIC = {
+    "emission": "bernoulli", "length_smoothing": True, "max_length": 6000, "batch_size": 5,
+    "buckets": (64, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4288),
+    "elbo_samples": 1, "patience": 2, "eval_batch_size": 5,
+}  # fmt: skip
+MUSIC_SMALL = {
+    "latent": 32, "num_epochs": 60, "grad_clip": 0.25, "schedule": "plateau",
+    "learning_rate": 1e-3, "kl_zero_epochs": 13.0, "kl_ramp_epochs": 9.0, "nll_samples": 30,
+}  # fmt: skip
+# Chosen by JSB chorales' validation score.
+MUSIC_TUNED = {
+    "embedding": 256, "hidden": 256, "latent": 32, "mixtures": 8, "frame_units": 200,
+    "dropout": 0.5, "vae_dropout": 0.5, "num_epochs": 60, "optimizer": "adam",
+    "learning_rate": 1e-3, "grad_clip": 1.0, "schedule": "cosine", "kl_zero_epochs": 8.0,
+    "kl_ramp_epochs": 12.0, "nll_samples": 30,
+}  # fmt: skip
+LONG_PIECES = {"batch_size": 1, "accumulate": 8, "nll_samples": 4, "eval_batch_size": 1}
+MUSIC_EXPERIMENTS = ("polyphonic", "bach", "midi")
+
+RECIPES = (
+    Recipe({"flow_layers": 3, "dropout": 0.0}, model=("iaf_scf", "iaf_af")),
+    Recipe(NO_KL | {"optimizer": "sgd", "learning_rate": 20.0, "dropout": 0.1}, model=("lstm",)),
+    Recipe(SMALL, size=("small",)),
+    Recipe(SMALL_LSTM, size=("small",), model=("lstm",)),
+    Recipe(OWN_TEXT, size=("small",), experiment=("text",)),
+    Recipe(QUICK, size=("small",), experiment=("quickstart",)),
+    Recipe(NO_KL, size=("small",), model=("lstm",), experiment=("text", "quickstart")),
+    Recipe(TINY, size=("tiny",)),
+    Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
+    Recipe(MUSIC, experiment=MUSIC_EXPERIMENTS),
+    Recipe({"kl_zero_epochs": 21.0, "kl_ramp_epochs": 15.0}, ("paper",), MODELS, MUSIC_EXPERIMENTS),
+    Recipe(MUSIC_SMALL, size=("small",), experiment=MUSIC_EXPERIMENTS),
+    Recipe(MUSIC_TUNED, size=("tuned",), experiment=MUSIC_EXPERIMENTS),
+    Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
+    Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
+    Recipe(NO_KL, model=("lstm",), experiment=MUSIC_EXPERIMENTS),
+    Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
+    Recipe({"max_length": 1024}, experiment=("midi",)),
+)
