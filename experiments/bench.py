@@ -39,6 +39,7 @@ from experiments.bench_timing import (
     make_references,
     time_in_turn,
 )
+from experiments.tool import exit_code
 from nlf_jax.errors import UserError
 
 # Operations a second of a float32 product on the machine of the published figures, where it
@@ -170,12 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 2 after a user's mistake, told in one line."""
     options = parse(argv)
     cases = [*table_cases(), *layer_cases(), *(sweep_cases() if options.sweep else ())]
-    try:
-        run(options, cases)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(options, cases))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 
 import nlf_jax
 from experiments.bench_timing import time_in_turn
+from experiments.tool import exit_code
 from nlf_jax.bijectors.base import Chain, Inverse
 from nlf_jax.bijectors.recurrent import Recurrent, SequenceContext
 from nlf_jax.errors import UserError
@@ -89,8 +90,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as user_error:
-        print(f"error: {user_error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))

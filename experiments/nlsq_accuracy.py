@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.tool import exit_code
 from nlf_jax.bijectors.scalar import (
     MAX_BUMP,
     MAX_RAW_LOG_SCALE,
@@ -173,12 +174,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 2 after a user's mistake, told in one line."""
-    try:
-        run(parse(argv))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: run(parse(argv)))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from ml_collections import ConfigDict
 from experiments import launch, options, polyphonic, ptb_char
 from experiments.flags import parse, training_config
 from experiments.recipes import FLOW_MODELS
+from experiments.tool import exit_code
 from nlf_jax.data.corpus import Corpus
-from nlf_jax.errors import UserError
 from nlf_jax.training.loop import Trainer
 
 EXPERIMENTS = {
@@ -104,8 +104,4 @@ def _run_once(args: argparse.Namespace, flags: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as user_error:
-        print(f"error: {user_error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code(main))
