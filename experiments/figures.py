@@ -1,9 +1,10 @@
-"""Draws the README's picture of the committed Penn Treebank runs: docs/ptb_small.png.
+"""Draws the pictures of the committed runs: docs/ptb_small.png and docs/jsb_chorales.png.
 
 python -m experiments.figures
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,41 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-RESULTS = Path("results/ptb_char")
-RUNS = {
+PTB, MUSIC = Path("results/ptb_char"), Path("results/polyphonic")
+PTB_RUNS = {
     "af_scf-small": ("AF/SCF latent flow", "C0"),
     "lstm-small": ("LSTM baseline", "C1"),
 }
+JSB_MODELS = {"lstm": "LSTM", "af_af": "AF/AF", "af_scf": "AF/SCF", "iaf_scf": "IAF/SCF"}
+JSB_PUBLISHED = {"lstm": 8.17, "af_af": 6.53, "af_scf": 6.64, "iaf_scf": 6.59}
 
 
-def read_rows(run: str, split: str) -> list[dict[str, Any]]:
+def read_rows(run: Path, split: str) -> list[dict[str, Any]]:
     """The metrics of one split of a committed run, in order."""
-    lines = (RESULTS / run / "metrics.jsonl").read_text().splitlines()
-    return [row for row in map(json.loads, lines) if row["split"] == split]
+    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [row for row in rows if row["split"] == split]
 
 
-def draw_run(axes: plt.Axes, run: str) -> None:
+def score_of_test(run: Path, name: str) -> float:
+    """A committed test score."""
+    return json.loads((run / "eval_test.json").read_text())["scores"][name]
+
+
+def draw_ptb_run(axes: plt.Axes, run: str) -> None:
     """Training and validation curves of a run and its test score."""
-    name, colour = RUNS[run]
-    train, valid = read_rows(run, "train"), read_rows(run, "valid")
-    scores = json.loads((RESULTS / run / "eval_test.json").read_text())["scores"]
-    label = f"{name}: test {scores['nll_bits']:.3f} bits per character"
+    name, colour = PTB_RUNS[run]
+    train, valid = read_rows(PTB / run, "train"), read_rows(PTB / run, "valid")
+    label = f"{name}: test {score_of_test(PTB / run, 'nll_bits'):.3f} bits per character"
     axes.plot([r["seconds"] / 60 for r in train], [r["bpc"] for r in train], colour, alpha=0.3)
     minutes, bits = [r["seconds"] / 60 for r in valid], [r["bpc"] for r in valid]
     axes.plot(minutes, bits, colour, marker="o", label=label)
 
 
-def main() -> None:
-    """Writes the picture."""
+def draw_ptb() -> None:
+    """Penn Treebank at size small."""
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    for run in RUNS:
-        draw_run(axes, run)
+    for run in PTB_RUNS:
+        draw_ptb_run(axes, run)
     axes.axhline(2.0, color="0.7", linestyle=":")
     axes.set(ylim=(1.3, 4.5), xlabel="minutes on two cores that also did other work")
     axes.set(ylabel="bits per character", title="Penn Treebank: training (faint), validation")
@@ -48,5 +55,30 @@ def main() -> None:
     figure.savefig("docs/ptb_small.png", dpi=110)
 
 
+def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:
+    """Training and validation curves of a tuned run, and the published score."""
+    run, name = MUSIC / f"jsb_chorales-{model}-tuned", JSB_MODELS[model]
+    label = (
+        f"{name}: test NLL {score_of_test(run, 'nll_nats'):.2f}, published {JSB_PUBLISHED[model]}"
+    )
+    for split, style in (("train", {"alpha": 0.3}), ("valid", {"label": label})):
+        rows = read_rows(run, split)
+        nats = [row["bpc"] * math.log(2) for row in rows]
+        axes.plot([row["epoch"] + 1 for row in rows], nats, colour, **style)
+    axes.axhline(JSB_PUBLISHED[model], color=colour, linestyle=":")
+
+
+def draw_jsb() -> None:
+    """JSB chorales at size tuned."""
+    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    for index, model in enumerate(JSB_MODELS):
+        draw_jsb_run(axes, model, f"C{index}")
+    axes.set(ylim=(4.5, 11), xlabel="epochs", ylabel="-ELBO, nats per frame")
+    axes.set(title="JSB chorales: training (faint), validation; dotted: published test NLL")
+    axes.legend()
+    figure.savefig("docs/jsb_chorales.png", dpi=110)
+
+
 if __name__ == "__main__":
-    main()
+    draw_ptb()
+    draw_jsb()
