@@ -52,7 +52,7 @@ def define(extra: dict[str, str]) -> flags.FlagValues:
     text(
         "size",
         "small",
-        "tiny (a test), small (a CPU), paper (an accelerator) or tuned (music).",
+        "tiny (a test), small (a CPU), paper (a GPU or TPU), tuned (music).",
     )
     text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
     text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
