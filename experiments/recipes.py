@@ -61,10 +61,10 @@ MUSIC_SMALL = {
 }  # fmt: skip
 # Chosen by JSB chorales' validation score.
 MUSIC_TUNED = {
-    "embedding": 256, "hidden": 256, "latent": 32, "mixtures": 8, "frame_units": 200,
-    "dropout": 0.5, "vae_dropout": 0.5, "num_epochs": 60, "optimizer": "adam",
-    "learning_rate": 1e-3, "grad_clip": 1.0, "schedule": "cosine", "kl_zero_epochs": 8.0,
-    "kl_ramp_epochs": 12.0, "nll_samples": 30,
+    "embedding": 256, "hidden": 256, "latent": 32, "frame_units": 200, "dropout": 0.5,
+    "vae_dropout": 0.5, "num_epochs": 60, "optimizer": "adam", "learning_rate": 1e-3,
+    "grad_clip": 1.0, "schedule": "cosine", "kl_zero_epochs": 8.0, "kl_ramp_epochs": 12.0,
+    "nll_samples": 30,
 }  # fmt: skip
 LONG_PIECES = {"batch_size": 1, "accumulate": 8, "nll_samples": 4, "eval_batch_size": 1}
 MUSIC_EXPERIMENTS = ("polyphonic", "bach", "midi")
@@ -86,6 +86,7 @@ RECIPES = (
     Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
     Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
     Recipe(NO_KL, model=("lstm",), experiment=MUSIC_EXPERIMENTS),
+    Recipe({"mixtures": 8}, ("tuned",), ("lstm",), MUSIC_EXPERIMENTS),
     Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
     Recipe({"max_length": 1024}, experiment=("midi",)),
 )
