@@ -51,7 +51,8 @@ class MaskedMLP(nnx.Module):
     Args:
         reverse: False gives order 1..D to inputs 0..D-1, True gives D..1.
         num_outputs: values per input dimension.
-        direct: whether inputs also go straight to the outputs, by weights that start at zero.
+        direct: whether inputs also go straight to the outputs. These then start at zero, and the
+            hidden layers at U(+-0.07), not the authors' U(+-0.001).
     """
 
     def __init__(
@@ -67,12 +68,12 @@ class MaskedMLP(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.size, self.hidden, self.num_outputs, self.reverse = size, hidden, num_outputs, reverse
-        self.context = uniform(rngs, (context_size, hidden), 1e-3)
+        bound, out_bound = (0.07, 0.0) if direct else (1e-3, hidden**-0.5)
+        self.context = uniform(rngs, (context_size, hidden), bound)
         sizes = [size] + [hidden] * hidden_layers
-        self.layers = nnx.List([Linear(i, o, bound=1e-3, rngs=rngs) for i, o in pairwise(sizes)])
-        bound = hidden**-0.5
-        self.out_weight = uniform(rngs, (hidden, size, num_outputs), bound)
-        self.out_bias = uniform(rngs, (size, num_outputs), bound)
+        self.layers = nnx.List([Linear(i, o, bound=bound, rngs=rngs) for i, o in pairwise(sizes)])
+        self.out_weight = uniform(rngs, (hidden, size, num_outputs), out_bound)
+        self.out_bias = uniform(rngs, (size, num_outputs), out_bound)
         self.direct = nnx.Param(jnp.zeros((size, size, num_outputs))) if direct else None
 
     @property
