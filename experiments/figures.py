@@ -61,10 +61,10 @@ def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:
     label = (
         f"{name}: test NLL {score_of_test(run, 'nll_nats'):.2f}, published {JSB_PUBLISHED[model]}"
     )
-    for split, style in (("train", {"alpha": 0.3}), ("valid", {"label": label})):
+    for split, alpha, text in (("train", 0.3, None), ("valid", 1.0, label)):
         rows = read_rows(run, split)
         nats = [row["bpc"] * math.log(2) for row in rows]
-        axes.plot([row["epoch"] + 1 for row in rows], nats, colour, **style)
+        axes.plot([row["epoch"] + 1 for row in rows], nats, colour, alpha=alpha, label=text)
     axes.axhline(JSB_PUBLISHED[model], color=colour, linestyle=":")
 
 
