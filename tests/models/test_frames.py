@@ -81,16 +81,6 @@ def test_low_temperature_draws_the_mode_of_one_component(emission):
     np.testing.assert_array_equal(drawn, emission.mode(scores))
 
 
-def test_baseline_sums_to_one_and_samples_it():
-    model = make_model("lstm", "bernoulli", frame_units=7)
-    joint = jax.jit(elbo)(model, *all_rolls(2), KEY)
-    joint = np.exp(joint.elbo - joint.length_log_prob).reshape(8, 8)
-    np.testing.assert_allclose(joint.sum(), 1.0, atol=1e-5)
-    symbols = np.asarray(sample(model, KEY, num_samples=4000, length=2).symbols)
-    counts = np.bincount(symbols[:, 0] @ [4, 2, 1], minlength=2**NUM_SYMBOLS)
-    np.testing.assert_allclose(counts / 4000, joint.sum(1), atol=0.025)
-
-
 def test_every_parameter_of_the_output_gets_a_gradient():
     network = make_model("lstm", "bernoulli", frame_units=7).network
 

@@ -46,8 +46,9 @@ def test_mode(scores):
     np.testing.assert_array_equal(batch, [mode, [False, False, True]])
 
 
-def test_baseline_with_a_mixture_sums_to_one_and_samples_it():
-    model = make_model("lstm", "bernoulli", mixtures=2)
+@pytest.mark.parametrize("likelihood", [{"mixtures": 2}, {"frame_units": 7}], ids=str)
+def test_baseline_sums_to_one_and_samples_it(likelihood):
+    model = make_model("lstm", "bernoulli", **likelihood)
     bound = jax.jit(elbo)(model, *all_rolls(2), KEY)
     joint = np.exp(bound.elbo - bound.length_log_prob).reshape(8, 8)
     np.testing.assert_allclose(joint.sum(), 1.0, atol=1e-5)
