@@ -285,9 +285,9 @@ class LatentFlow(nnx.Module):
         Args:
             shape: of the latter's, [T, B, S].
         """
-        rate, of_encoder, of_decoder = self.config.vae_dropout, *split_each(keys)
-        if not train or rate == 0.0:
+        if not train or (rate := self.config.vae_dropout) == 0.0:
             return None, None
+        of_encoder, of_decoder = split_each(keys)
         draw = partial(dropout_factors, rate=rate, num_layers=1, hidden=2 * self.config.hidden)
         return draw(of_encoder, shape=shape[:-1])[0], draw(of_decoder, shape=shape)[0]
 

@@ -5,7 +5,6 @@ say little. Hypothesis draws the parameters, the input and the length.
 """
 
 import functools
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -164,7 +163,7 @@ def test_gradient(name):
     layers=st.integers(1, 3),
     reverse=st.booleans(),
     kind=st.sampled_from(
-        [SplitCoupling, MaskedAutoregressive, partial(MaskedAutoregressive, direct=True)]
+        [SplitCoupling, MaskedAutoregressive, functools.partial(MaskedAutoregressive, direct=True)]
     ),
 )
 def test_shapes(seed, size, hidden, layers, reverse, kind):
