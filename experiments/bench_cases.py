@@ -15,7 +15,7 @@ from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.objectives import importance_weighted_nll
 from nlf_jax.sampling import sample
 from nlf_jax.training.checkpoints import model_config
-from nlf_jax.training.state import create_state, make_optimizer, make_train_step
+from nlf_jax.training.state import Updates, create_state, make_train_step
 
 FLOWS = ("af_af", "af_scf", "iaf_scf")
 MODELS = (*FLOWS, "lstm")
@@ -74,9 +74,10 @@ class Case:
         model, key = make_model(self), jax.random.key(1)
         if self.task == "train":
             optimizer = "sgd" if self.model == "lstm" else "adam"
-            state = create_state(model, make_optimizer(optimizer, 0.25), key)
+            updates = Updates(optimizer, 0.25)
+            state = create_state(model, updates, key)
             arguments = (state, *make_batch(self), jnp.float32(1e-4), jnp.float32(1.0))
-            step = make_train_step(optimizer, 0.25, self.samples)
+            step = make_train_step(updates, self.samples)
             return Program(step, arguments, lambda result, old: (result[0], *old[1:]))
         if self.task == "nll":
             score = partial(importance_weighted_nll, num_samples=self.samples)

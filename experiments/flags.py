@@ -118,7 +118,8 @@ def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
 def training_config(experiment: str, line: CommandLine) -> ConfigDict:
     """The config of a training run, overrides included, validated and locked."""
     model, size = line.values["model"], line.values["size"]
-    config = options.get_config(experiment, model, size, line.values.get("dataset"))
+    chosen = dict(line.overrides).get("recurrence")
+    config = options.get_config(experiment, model, size, line.values.get("dataset"), chosen)
     for name, text in line.overrides:
         if name == "model":
             raise UserError("choose the model by --model=..., not by --config.model.")

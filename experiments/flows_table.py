@@ -19,9 +19,9 @@ import numpy as np
 from flax import nnx
 
 from experiments import options
-from experiments.recipes import FLOW_MODELS
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.recurrent import SequenceContext
+from nlf_jax.models import FLOW_MODELS
 from nlf_jax.models.priors import create_prior
 from nlf_jax.training.checkpoints import model_config
 

@@ -35,7 +35,7 @@ from experiments.run import (
 )
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
-from nlf_jax.models import SequenceModel
+from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer, num_symbols
@@ -230,7 +230,7 @@ def _score(
 
 def _num_samples(config: ConfigDict, num_samples: int) -> int:
     """The baseline has no latent: its score is exact with one sample."""
-    return 1 if config.model == "lstm" else num_samples
+    return 1 if config.model in LANGUAGE_MODELS else num_samples
 
 
 def _score_table(result: dict[str, Any]) -> str:

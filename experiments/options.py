@@ -9,10 +9,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from experiments.recipes import MODELS, MUSIC_EXPERIMENTS, RECIPES, SIZES
+from experiments.recipes import MODELS, RECIPES, SIZES, TUNED
 from nlf_jax.errors import UserError, printable
+from nlf_jax.models import config as models
 
-PRODUCTS = ("float32", "bfloat16")
 # JAX makes a key of a seed below this; no other whole number needs more.
 INTEGERS_BELOW = 2**32
 
@@ -39,23 +39,27 @@ class Option:
 
 
 OPTIONS = (
-    Option("model", "af_scf", "time flow _ hidden flow, or the LSTM baseline", choices=MODELS),
+    Option("model", "af_scf", "time flow _ hidden flow, or a language model", choices=MODELS),
+    Option("recurrence", "lstm", "of every network over time", choices=models.RECURRENCES),
+    Option("posterior", "bilstm", "reads all, or each step alone", choices=models.POSTERIORS),
     Option("emission", "categorical", "symbols or keys", choices=("categorical", "bernoulli")),
     Option("mixtures", 1, "music: components of a frame's likelihood"),
     Option("frame_units", 0, "music: units of a network of a key's lower keys; 0: none", low=0),
     Option("embedding", 500, "size of a symbol's embedding"),
-    Option("hidden", 500, "size of every LSTM"),
+    Option("hidden", 500, "size of every recurrence"),
     Option("latent", 50, "latent dimensions of a time step"),
-    Option("lstm_layers", 2, "layers of every LSTM"),
+    Option("lstm_layers", 2, "layers of every LSTM, blocks of every gated recurrence"),
     Option("flow_layers", 5, "hidden-flow layers in a time step"),
     Option("flow_hidden", 100, "units in a hidden-flow network's layer"),
     Option("flow_hidden_layers", 2, "layers of a hidden-flow network"),
     Option("temporal_layers", 1, "flows across time, one on the other"),
     Option("transform", "nlsq", "the flows' scalar transform", choices=("nlsq", "affine")),
-    Option("dropout", 0.2, "of the prior's LSTM (flows) or everywhere (lstm)", low=0, below=1),
-    Option("vae_dropout", 0.0, "of the posterior's and likelihood's LSTMs", low=0, below=1),
+    Option("code_width", 0.3, "af_codebook: standard deviation around a code", low=1e-3),
+    Option("code_reading", "denoised", "af_codebook: what is read of z", choices=models.READINGS),
+    Option("dropout", 0.2, "of the prior's or the language model's recurrence", low=0, below=1),
+    Option("vae_dropout", 0.0, "of the posterior's and likelihood's networks", low=0, below=1),
     Option("tied", True, "output weights are the embedding"),
-    Option("products", "float32", "factors of products, the prior's excepted", choices=PRODUCTS),
+    Option("products", "float32", "factors of products, not the prior's", choices=models.PRODUCTS),
     Option("max_length", 288, "longer sequences are left out"),
     Option("length_smoothing", False, "give lengths never seen a small probability"),
     Option("buckets", (64, 96, 128, 160, 192, 224), "padded lengths, besides max_length"),
@@ -66,6 +70,9 @@ OPTIONS = (
     Option("elbo_samples", 10, "latent samples in a training step"),
     Option("optimizer", "adam", "how gradients are used", choices=("adam", "sgd")),
     Option("learning_rate", 1e-3, "the first, or the cosine's highest", low=1e-12),
+    Option("adam_b2", 0.999, "decay of Adam's mean square", low=0, below=1),
+    Option("weight_decay", 0.0, "of matrices, decoupled, times the learning rate", low=0),
+    Option("average", 0.0, "decay of an average of weights that is scored; 0: none", 0, 1),
     Option("grad_clip", 0.25, "gradients are scaled down to this norm", low=1e-12),
     Option("schedule", "plateau", "of the learning rate", choices=("plateau", "cosine")),
     Option("patience", 1, "epochs without improvement before the plateau rule divides by 4"),
@@ -81,14 +88,19 @@ OPTIONS = (
 
 
 # Options that older runs don't have, with the value that does what those did.
-ADDED_SINCE: dict[str, Any] = {
-    "accumulate": 1, "transpose": 0, "mixtures": 1, "frame_units": 0, "products": "float32",
-    "vae_dropout": 0.0,
+ADDED_SINCE: dict[str, Any] = models.ADDED_SINCE | {
+    "accumulate": 1, "transpose": 0, "adam_b2": 0.999, "weight_decay": 0.0, "average": 0.0,
 }  # fmt: skip
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 
-def get_config(experiment: str, model: str, size: str, dataset: str | None = None) -> ConfigDict:
+def get_config(
+    experiment: str,
+    model: str,
+    size: str,
+    dataset: str | None = None,
+    recurrence: str | None = None,
+) -> ConfigDict:
     """The locked config of a run.
 
     Args:
@@ -96,17 +108,21 @@ def get_config(experiment: str, model: str, size: str, dataset: str | None = Non
       model: one of `MODELS`.
       size: one of `SIZES`; music alone has a "tuned" one.
       dataset: the one chosen, if the experiment has several.
+      recurrence: the one chosen, if one was.
 
     Raises:
       UserError: the model or the size is unknown.
     """
     require_choice("--model", model, MODELS)
     require_choice("--size", size, SIZES)
-    if size == "tuned" and experiment not in MUSIC_EXPERIMENTS:
-        raise UserError(f"--size=tuned is for music; {experiment} has tiny, small and paper.")
-    values = {option.name: option.default for option in OPTIONS} | {"model": model}
+    if size == "tuned" and experiment not in TUNED:
+        known = ", ".join(TUNED)
+        raise UserError(f"--size=tuned is for {known}; {experiment} has tiny, small and paper.")
+    recurrence = recurrence or ("gated" if model == "gated" else _BY_NAME["recurrence"].default)
+    values = {option.name: option.default for option in OPTIONS}
+    values |= {"model": model, "recurrence": recurrence}
     for recipe in RECIPES:
-        if recipe.matches(experiment, model, size, dataset):
+        if recipe.matches(experiment, model, size, dataset, recurrence):
             values |= recipe.values
     return ConfigDict(values).lock()
 

@@ -6,8 +6,8 @@ To tune one, edit `RECIPES`: a later row wins over an earlier one.
 import dataclasses
 from typing import Any
 
-FLOW_MODELS = ("af_scf", "af_af", "iaf_scf", "iaf_af", "af_only", "af_nohidden")
-MODELS = ("lstm", *FLOW_MODELS)
+from nlf_jax.models.config import LANGUAGE_MODELS, MODELS, RECURRENCES
+
 AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
 SIZES = ("tiny", "small", "paper", "tuned")
 
@@ -21,12 +21,16 @@ class Recipe:
     model: tuple[str, ...] = MODELS
     experiment: tuple[str, ...] = ()
     dataset: tuple[str, ...] = ()
+    recurrence: tuple[str, ...] = RECURRENCES
 
-    def matches(self, experiment: str, model: str, size: str, dataset: str | None) -> bool:
+    def matches(
+        self, experiment: str, model: str, size: str, dataset: str | None, recurrence: str
+    ) -> bool:
         """Whether the recipe is for this run."""
         anywhere = not self.experiment or experiment in self.experiment
         any_data = not self.dataset or dataset in self.dataset
-        return anywhere and any_data and model in self.model and size in self.size
+        fits = model in self.model and size in self.size and recurrence in self.recurrence
+        return anywhere and any_data and fits
 
 
 SMALL = {
@@ -50,6 +54,18 @@ TINY = {
 NO_KL = {"elbo_samples": 1, "kl_zero_epochs": 0.0, "kl_ramp_epochs": 0.0}
 # An epoch of the baseline takes about a quarter of the time of the flow's.
 SMALL_LSTM = NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 24}
+# Penn Treebank within two hours of one core; chosen by validation, see results/README.md.
+PTB_TUNED = {
+    "latent": 16, "length_smoothing": True, "batch_size": 16, "elbo_samples": 1, "grad_clip": 1.0,
+    "optimizer": "adam", "schedule": "cosine", "nll_samples": 10, "eval_batch_size": 32,
+}  # fmt: skip
+PTB_TUNED_LSTM = {
+    "embedding": 384, "hidden": 384, "dropout": 0.25, "num_epochs": 11, "learning_rate": 2e-3,
+}  # fmt: skip
+PTB_TUNED_GATED = {
+    "embedding": 256, "hidden": 256, "lstm_layers": 3, "dropout": 0.1, "num_epochs": 14,
+    "learning_rate": 3e-3,
+}  # fmt: skip
 MUSIC = {
     "emission": "bernoulli", "length_smoothing": True, "max_length": 6000, "batch_size": 5,
     "buckets": (64, 96, 128, 160, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4288),
@@ -68,15 +84,21 @@ MUSIC_TUNED = {
 }  # fmt: skip
 LONG_PIECES = {"batch_size": 1, "accumulate": 8, "nll_samples": 4, "eval_batch_size": 1}
 MUSIC_EXPERIMENTS = ("polyphonic", "bach", "midi")
+# Experiments with a size "tuned".
+TUNED = (*MUSIC_EXPERIMENTS, "ptb_char")
 
 RECIPES = (
     Recipe({"flow_layers": 3, "dropout": 0.0}, model=("iaf_scf", "iaf_af")),
     Recipe(NO_KL | {"optimizer": "sgd", "learning_rate": 20.0, "dropout": 0.1}, model=("lstm",)),
+    Recipe(NO_KL | {"optimizer": "adam"}, model=("gated",)),
+    Recipe({"adam_b2": 0.99}, recurrence=("gated",)),
     Recipe(SMALL, size=("small",)),
-    Recipe(SMALL_LSTM, size=("small",), model=("lstm",)),
+    Recipe(SMALL_LSTM, size=("small",), model=LANGUAGE_MODELS),
+    Recipe(PTB_TUNED | PTB_TUNED_LSTM, ("tuned",), MODELS, ("ptb_char",)),
+    Recipe(PTB_TUNED_GATED, ("tuned",), MODELS, ("ptb_char",), recurrence=("gated",)),
     Recipe(OWN_TEXT, size=("small",), experiment=("text",)),
     Recipe(QUICK, size=("small",), experiment=("quickstart",)),
-    Recipe(NO_KL, size=("small",), model=("lstm",), experiment=("text", "quickstart")),
+    Recipe(NO_KL, ("small",), LANGUAGE_MODELS, experiment=("text", "quickstart")),
     Recipe(TINY, size=("tiny",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
     Recipe(MUSIC, experiment=MUSIC_EXPERIMENTS),
@@ -85,8 +107,10 @@ RECIPES = (
     Recipe(MUSIC_TUNED, size=("tuned",), experiment=MUSIC_EXPERIMENTS),
     Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
     Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
-    Recipe(NO_KL, model=("lstm",), experiment=MUSIC_EXPERIMENTS),
-    Recipe({"mixtures": 8}, ("tuned",), ("lstm",), MUSIC_EXPERIMENTS),
+    Recipe(NO_KL, model=LANGUAGE_MODELS, experiment=MUSIC_EXPERIMENTS),
+    Recipe({"mixtures": 8}, ("tuned",), LANGUAGE_MODELS, MUSIC_EXPERIMENTS),
     Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
     Recipe({"max_length": 1024}, experiment=("midi",)),
+    Recipe(NO_KL, model=("af_codebook",)),
+    Recipe({"frame_units": 200, "code_width": 0.1}, SIZES, ("af_codebook",), MUSIC_EXPERIMENTS),
 )

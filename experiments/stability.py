@@ -22,9 +22,9 @@ from ml_collections import ConfigDict
 
 from experiments import launch, options, polyphonic, ptb_char
 from experiments.flags import parse, training_config
-from experiments.recipes import FLOW_MODELS
 from experiments.tool import exit_code
 from nlf_jax.data.corpus import Corpus
+from nlf_jax.models import FLOW_MODELS
 from nlf_jax.training.loop import Trainer
 
 EXPERIMENTS = {

@@ -22,12 +22,13 @@ import jax.numpy as jnp
 
 from experiments import options
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
+from nlf_jax.models.config import PRODUCTS
 from nlf_jax.objectives import importance_weighted_nll
 from nlf_jax.sampling import sample
 from nlf_jax.training.checkpoints import model_config
 from nlf_jax.training.loop import NUM_PIANO_SYMBOLS
 from nlf_jax.training.reading import first_line
-from nlf_jax.training.state import create_state, make_optimizer, make_train_step
+from nlf_jax.training.state import Updates, create_state, make_train_step
 
 PLATFORMS = ("tpu", "cuda")
 NUM_ROWS, NUM_LETTERS, GRAD_CLIP = 4, 51, 1.0
@@ -122,7 +123,7 @@ def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
     )
     lengths = jax.ShapeDtypeStruct((NUM_ROWS,), jnp.int32)
     number = jax.ShapeDtypeStruct((), jnp.float32)
-    step = make_train_step("adam", GRAD_CLIP, num_samples=2)
+    step = make_train_step(Updates("adam", GRAD_CLIP), num_samples=2)
     yield Program("train step", step, (state, x, lengths, number, number))
     nll = jax.jit(partial(importance_weighted_nll, num_samples=2))
     yield Program("nll", nll, (state.model, x, lengths, state.key))
@@ -134,7 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=options.SIZES, default="tiny")
     parser.add_argument("--models", default=",".join(options.MODELS), help="with commas between")
-    parser.add_argument("--products", choices=options.PRODUCTS, default="float32")
+    parser.add_argument("--products", choices=PRODUCTS, default="float32")
     arguments = parser.parse_args()
     print(f"{'model':<12}{'emission':<13}{'program':<11}{'for':<6}{'products':>8}", end="")
     print(f"{'loops':>7}{'KB':>7}{'seconds':>9}  problems", flush=True)
@@ -169,7 +170,7 @@ def _check(model: str, emission: str, size: str, products: str) -> int:
 def _make_state(config: ModelConfig, num_symbols: int, max_length: int):
     sizes = {"num_symbols": num_symbols, "max_length": max_length, "key": jax.random.key(0)}
     model = SequenceModel(create_network(config, **sizes), jnp.zeros(max_length + 1))
-    return create_state(model, make_optimizer("adam", GRAD_CLIP), jax.random.key(0))
+    return create_state(model, Updates("adam", GRAD_CLIP), jax.random.key(0))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,23 @@ and ``importance_weighted_nll``. All of them are pure functions of (model, array
 
 from nlf_jax.errors import UserError
 from nlf_jax.latents import continue_from, interpolate, reconstruct
-from nlf_jax.models import LatentFlow, LSTMLanguageModel, ModelConfig, SequenceModel, create_network
+from nlf_jax.models import (
+    CodebookFlow,
+    LanguageModel,
+    LatentFlow,
+    ModelConfig,
+    SequenceModel,
+    create_network,
+)
 from nlf_jax.objectives import Elbo, elbo, importance_weighted_nll
 from nlf_jax.sampling import Samples, sample
 from nlf_jax.training.checkpoints import load
 
 __version__ = "0.1.0"
 __all__ = [
+    "CodebookFlow",
     "Elbo",
-    "LSTMLanguageModel",
+    "LanguageModel",
     "LatentFlow",
     "ModelConfig",
     "Samples",

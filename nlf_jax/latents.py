@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.errors import UserError
-from nlf_jax.models import FLOW_MODELS, LatentFlow, LSTMLanguageModel, SequenceModel
-from nlf_jax.models.latent_flow import split_each
+from nlf_jax.models import LATENT_MODELS, LanguageModel, LatentVariableModel, SequenceModel
+from nlf_jax.models.base import split_each
 from nlf_jax.nn.position import step_mask
 from nlf_jax.objectives import check_batch
 from nlf_jax.sampling import Samples, check_arguments, padded
@@ -91,9 +91,10 @@ def continue_from(
 ) -> Samples:
     """Draw sequences that begin with the k steps of the opening: p(x | x_{1..k}).
 
-    The LSTM reads the opening and writes on, which is exact. For a latent flow the conditional is
-    intractable, because every x_t depends on all of z; it is approximated by sampling-importance-
-    resampling (Rubin, 1988). Of S proposals one is kept, with probability in proportion to
+    A language model reads the opening and writes on, which is exact. For a latent flow the
+    conditional is intractable, because every x_t depends on all of z; it is approximated by
+    sampling-importance-resampling (Rubin, 1988). Of S proposals one is kept, with probability in
+    proportion to
     ``p(x_{1..k} | z) p(z_{1..k}) / q(z_{1..k} | x_{1..k})``: z_{1..k} is drawn from the posterior
     that has read the opening, the later latents from the prior given these (fresh noise), and the
     later symbols from p(x_t | z). With S to infinity the samples are exact. With few proposals for
@@ -103,10 +104,11 @@ def continue_from(
     Args:
         opening: ids int32 [k] or bits [k, V].
         length: steps of every sample, more than k; None draws from p(T | x_{1..k}, T > k) in the
-            same way (for the LSTM too).
+            same way (for a language model too).
         temperature: as for ``sample``, on what is added; the weights are the model's own.
-        greedy: add the most probable symbols given z (for the LSTM: given the past).
-        num_proposals: S; costs that many samples each. Without effect on the LSTM at a length.
+        greedy: add the most probable symbols given z (for a language model: given the past).
+        num_proposals: S; costs that many samples each. Without effect on a language model at a
+            length.
 
     Raises:
         UserError: the opening is empty or as long as a sequence can be, or as for ``sample``.
@@ -120,7 +122,7 @@ def continue_from(
         raise UserError(
             f"the opening has {len(opening)} steps, the longest sequence {longest}: nothing is left"
         )
-    if isinstance(model.network, LSTMLanguageModel) and length is not None:
+    if isinstance(model.network, LanguageModel) and length is not None:
         num_proposals = 1
     counts = (num_samples, num_proposals)
     return _continue(model, opening, key, counts, length, jnp.float32(temperature), greedy)
@@ -180,7 +182,7 @@ def _draw_length(model: SequenceModel, known: int, length: int | None, key) -> I
     return jax.random.categorical(key, log_prob).astype(jnp.int32)
 
 
-def _latent(network: LatentFlow, x, lengths, keys, greedy: bool) -> Float[Array, "T N D"]:
+def _latent(network: LatentVariableModel, x, lengths, keys, greedy: bool) -> Float[Array, "T N D"]:
     """The posterior's mean given symbols [T, N, ..], or a draw from it."""
     posterior = network.encode(x, lengths)
     if greedy:
@@ -215,8 +217,8 @@ def _one_sequence(model: SequenceModel, x: Array) -> Array:
 
 
 def _require_latent(model: SequenceModel) -> None:
-    if not isinstance(model.network, LatentFlow):
+    if not isinstance(model.network, LatentVariableModel):
         raise UserError(
             f"the {model.network.config.model} has no latent to reconstruct from or interpolate: "
-            f"use a model of {', '.join(FLOW_MODELS)}"
+            f"use a model of {', '.join(LATENT_MODELS)}"
         )

@@ -1,9 +1,12 @@
 """Across D: masked autoregressive transformation (MADE)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.scalar import ScalarTransform
@@ -50,31 +53,58 @@ class MaskedAutoregressive(Bijector):
 
     def forward_and_log_det(self, x, context):
         """See ``Bijector``."""
-        net = self.net
-        weights = _by_degree(net)
-        shift = _blocks(project(context, net.context[...]), net.size)
-        x = jnp.flip(x, -1) if net.reverse else x
 
-        def step(carry, inputs):
-            y, hidden = carry
-            is_m, x_m, shift_m, (layers, (out_weight, out_bias, direct)) = inputs
-            below, new_hidden = y, []
-            for (weight, bias), h in zip(layers, hidden, strict=True):
-                units = jax.nn.relu(_contract(below, weight) + bias + shift_m)
-                below = jnp.where(is_m[:, None], units[..., None, :], h)
-                new_hidden.append(below)
-                shift_m = 0.0
-            raw = _contract(below, out_weight) + out_bias
-            raw = raw if direct is None else raw + _contract(y, direct)
+        def transform(carry, raw, x_m):
             y_m, log_det = self.transform.forward_and_log_det(raw, x_m)
-            return (jnp.where(is_m, y_m[..., None], y), new_hidden), log_det
+            return carry, y_m, y_m, log_det
 
-        hidden = [jnp.zeros_like(shift) for _ in net.layers]
-        # An update by index would be a scatter under vmap, which copies what it updates.
-        inputs = (jnp.eye(net.size, dtype=bool), jnp.moveaxis(x, -1, 0))
-        inputs = (*inputs, jnp.moveaxis(shift, -2, 0), weights)
-        (y, _), log_det = jax.lax.scan(step, (jnp.zeros_like(x), hidden), inputs)
-        return jnp.flip(y, -1) if net.reverse else y, log_det.sum(0)
+        _, y, log_det = in_order(self.net, context, transform, None, x)
+        return y, log_det.sum(-1)
+
+
+def in_order(
+    net: MaskedMLP,
+    context: Float[Array, "*B C"],
+    transform: Callable,
+    carry: Any,
+    x: Float[Array, "*B D"],
+) -> tuple[Any, Float[Array, "*B D"], Float[Array, "*B D"]]:
+    """Goes through the dimensions in the network's order, evaluating each hidden unit once.
+
+    Args:
+        transform: (carry, raw [*B, P], x_d [*B]) -> (carry, y_d, what the network reads of y_d,
+            log_det), given the network's outputs for d.
+        x: what each dimension is transformed from.
+
+    Returns:
+        The last carry, the y and the log_dets.
+    """
+    weights = _by_degree(net)
+    shift = _blocks(project(context, net.context[...]), net.size)
+    x = jnp.flip(x, -1) if net.reverse else x
+
+    def step(carry, inputs):
+        outer, read, hidden = carry
+        is_m, x_m, shift_m, (layers, (out_weight, out_bias, direct)) = inputs
+        below, new_hidden = read, []
+        for (weight, bias), h in zip(layers, hidden, strict=True):
+            units = jax.nn.relu(_contract(below, weight) + bias + shift_m)
+            below = jnp.where(is_m[:, None], units[..., None, :], h)
+            new_hidden.append(below)
+            shift_m = 0.0
+        raw = _contract(below, out_weight) + out_bias
+        raw = raw if direct is None else raw + _contract(read, direct)
+        outer, y_m, read_m, log_det = transform(outer, raw, x_m)
+        read = jnp.where(is_m, read_m[..., None], read)
+        return (outer, read, new_hidden), (y_m, log_det)
+
+    hidden = [jnp.zeros_like(shift) for _ in net.layers]
+    # An update by index would be a scatter under vmap, which copies what it updates.
+    inputs = (jnp.eye(net.size, dtype=bool), jnp.moveaxis(x, -1, 0))
+    inputs = (*inputs, jnp.moveaxis(shift, -2, 0), weights)
+    (carry, _, _), outputs = jax.lax.scan(step, (carry, jnp.zeros_like(x), hidden), inputs)
+    y, log_det = (jnp.moveaxis(out, 0, -1) for out in outputs)
+    return carry, jnp.flip(y, -1) if net.reverse else y, log_det
 
 
 def _contract(x: Array, weight: Array) -> Array:

@@ -1,6 +1,6 @@
-"""Across T: autoregressive flow with an LSTM context; its inverse order gives IAF."""
+"""Across T: autoregressive flow with a recurrent context; its inverse order gives IAF."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,49 +8,93 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.bijectors.base import Bijector, Inverse
-from nlf_jax.nn.linear import Linear
-from nlf_jax.nn.lstm import LSTM, dropout_factors
-from nlf_jax.nn.position import PositionEmbedding, position_one_hot, step_mask
-from nlf_jax.nn.recurrence import LSTMState
+from nlf_jax.nn.gated import GatedStack
+from nlf_jax.nn.lstm import LSTM
+from nlf_jax.nn.position import position_one_hot, step_mask
+from nlf_jax.nn.summary import InitialState, Summariser, summariser_of
 
 
 class SequenceContext(NamedTuple):
     """What a flow across T is given: the lengths of the sequences, and keys if dropout is on.
 
-    The keys have the batch axes, or the first few of them.
+    The keys have the batch axes, or the first few of them. Temperatures, one a step, divide the
+    scores of a flow that has such, see ``codebook``; the others have it in their noise.
     """
 
     length: Int[Array, "*B"]
     dropout_keys: PRNGKeyArray | None = None
+    temperatures: Float[Array, "T"] | None = None
 
 
-class InitialState(nnx.Module):
-    """The LSTM's first states from the position of step 0: lookup, ReLU, linear."""
+class TimeAutoregressive(Bijector):
+    """Step t is transformed by a flow across D given a summary of the latent steps before it.
 
-    def __init__(self, hidden: int, num_layers: int, max_length: int, *, rngs: nnx.Rngs):
-        self.hidden, self.num_layers = hidden, num_layers
-        self.position = PositionEmbedding(max_length, hidden, bound=0.07, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros(hidden))
-        self.out = Linear(hidden, 2 * num_layers * hidden, rngs=rngs)
+    The inverse, latent to noise, sums up the known latent and then transforms every step at once;
+    the forward, noise to latent, is one scan. A subclass says what is read, and what the flow is
+    and is given.
+    """
 
-    def __call__(self, length: Int[Array, "*B"]) -> list[LSTMState]:
-        h = self.position(0, 1, length)[0] + self.bias[...]
-        states = self.out(jax.nn.relu(h)).reshape(*h.shape[:-1], self.num_layers, self.hidden, 2)
-        layers = range(self.num_layers)
-        return [LSTMState(states[..., k, :, 0], states[..., k, :, 1]) for k in layers]
+    dropout: float
+
+    @property
+    def flow(self) -> Bijector:
+        """The flow across D."""
+        raise NotImplementedError
+
+    @property
+    def summariser(self) -> Summariser:
+        """What sums up the earlier steps."""
+        return summariser_of(self)
+
+    def inputs(self, z: Float[Array, "... D"]) -> Float[Array, "... F"]:
+        """What the summariser reads of latent steps."""
+        return self.summariser.inputs(z)
+
+    def flow_context(self, summary: Float[Array, "... H"], temperature: Array | None) -> Any:
+        """What the flow is given; the temperature broadcasts against the summary."""
+        del temperature
+        return summary
+
+    def contexts(self, z: Float[Array, "T *B D"], context: SequenceContext) -> Any:
+        """What the flow is given at every step, from all of z."""
+        summaries = self.summariser.summaries(
+            self.inputs(z[:-1]), context.length, context.dropout_keys, self.dropout
+        )
+        temperatures = context.temperatures
+        if temperatures is not None:
+            temperatures = jnp.expand_dims(temperatures, range(1, summaries.ndim))
+        return self.flow_context(summaries, temperatures)
+
+    def inverse_and_log_det(self, y, context):
+        """See ``Bijector``."""
+        y = jnp.where(step_mask(context.length, y.shape[0])[..., None], y, 0.0)
+        return jax.vmap(self.flow.inverse_and_log_det)(y, self.contexts(y, context))
+
+    def forward_and_log_det(self, x, context):
+        """See ``Bijector``."""
+        x = jnp.where(step_mask(context.length, x.shape[0])[..., None], x, 0.0)
+        keys, network, flow = context.dropout_keys, self.summariser, self.flow
+        start, per_step = network.start(context.length, x.shape[:-1], keys, self.dropout)
+
+        def step(carry, inputs):
+            x_t, temperature, of_step = inputs
+            flow_context = self.flow_context(carry.summary, temperature)
+            y_t, log_det = flow.forward_and_log_det(x_t, flow_context)
+            return network.advance(carry, self.inputs(y_t), of_step), (y_t, log_det)
+
+        return jax.lax.scan(step, start, (x, context.temperatures, per_step))[1]
 
 
-class Recurrent(Bijector):
-    """Step t is transformed by ``inner`` given an LSTM's summary of the latent steps before it.
+class Recurrent(TimeAutoregressive):
+    """``inner`` is given a summary by an LSTM or a gated recurrence that reads z.
 
-    The inverse, latent to noise, runs the LSTM over the known latent and then transforms every step
-    at once; the forward, noise to latent, is one scan. ``Inverse(Recurrent(Inverse(inner)))`` is
-    the inverse autoregressive flow: the LSTM reads the noise, and the forward is the parallel
-    direction. The LSTM reads z_{t-1} with the position of t (Ziegler & Rush, 2019).
+    ``Inverse(Recurrent(Inverse(inner)))`` is the inverse autoregressive flow: the network reads the
+    noise, and the forward is the parallel direction.
 
     Args:
         inner: bijector of [D] given a context of size ``hidden``.
-        dropout: probability, on the output of every LSTM layer and on the first context.
+        recurrence: ``lstm`` or ``gated``.
+        dropout: probability, on the output of every layer and on the first context.
     """
 
     def __init__(
@@ -61,67 +105,21 @@ class Recurrent(Bijector):
         num_layers: int,
         max_length: int,
         *,
+        recurrence: str = "lstm",
         dropout: float = 0.0,
         rngs: nnx.Rngs,
     ):
         self.inner, self.dropout = inner, dropout
-        self.initial_state = InitialState(hidden, num_layers, max_length, rngs=rngs)
-        self.lstm = LSTM(size, hidden, num_layers, max_length, rngs=rngs)
+        if recurrence == "gated":
+            self.gated = GatedStack(size, hidden, num_layers, max_length, rngs=rngs)
+        else:
+            self.initial_state = InitialState(hidden, num_layers, max_length, rngs=rngs)
+            self.lstm = LSTM(size, hidden, num_layers, max_length, rngs=rngs)
 
-    def _dropout(self, context: SequenceContext, shape: tuple[int, ...]) -> Array | None:
-        """Factors [L, T, *B, H] for the outputs of layers and steps; step 0: the first context's.
-
-        Args:
-            shape: of the latent, [T, *B, D].
-        """
-        if context.dropout_keys is None or self.dropout == 0.0:
-            return None
-        sizes = (len(self.lstm.cells), self.lstm.hidden_size)
-        return dropout_factors(context.dropout_keys, self.dropout, shape[:-1], *sizes)
-
-    def _start(
-        self, context: SequenceContext, shape: tuple[int, ...], factors: Array | None
-    ) -> tuple[list[LSTMState], Float[Array, "*B H"]]:
-        """States and context of the first step."""
-        sizes = (*shape[1:-1], self.lstm.hidden_size)
-        states = jax.tree.map(
-            lambda state: jnp.broadcast_to(state, sizes), self.initial_state(context.length)
-        )
-        first = states[-1].hidden
-        return states, first if factors is None else first * factors[-1, 0]
-
-    def contexts(
-        self, z: Float[Array, "T *B D"], context: SequenceContext
-    ) -> Float[Array, "T *B H"]:
-        """The summary of z_{<t} for every step t, given all of z."""
-        factors = self._dropout(context, z.shape)
-        states, first = self._start(context, z.shape, factors)
-        gates = self.lstm.cells[0].gates(z[:-1])
-        positions = self.lstm.position_gates(1, z.shape[0] - 1, context.length)
-        rest = self.lstm(gates, positions, states, None if factors is None else factors[:, 1:])
-        return jnp.concatenate([first[None], rest])
-
-    def inverse_and_log_det(self, y, context):
-        """See ``Bijector``."""
-        y = jnp.where(step_mask(context.length, y.shape[0])[..., None], y, 0.0)
-        return jax.vmap(self.inner.inverse_and_log_det)(y, self.contexts(y, context))
-
-    def forward_and_log_det(self, x, context):
-        """See ``Bijector``."""
-        x = jnp.where(step_mask(context.length, x.shape[0])[..., None], x, 0.0)
-        factors = self._dropout(context, x.shape)
-        start = self._start(context, x.shape, factors)
-        gates = self.lstm.position_gates(1, x.shape[0], context.length)
-        factors = None if factors is None else jnp.roll(jnp.swapaxes(factors, 0, 1), -1, axis=0)
-
-        def step(carry, inputs):
-            states, summary = carry
-            x_t, gates_t, factors_t = inputs
-            y_t, log_det = self.inner.forward_and_log_det(x_t, summary)
-            gates_t += self.lstm.cells[0].gates(y_t)
-            return self.lstm.step(gates_t, states, factors_t), (y_t, log_det)
-
-        return jax.lax.scan(step, start, (x, gates, factors))[1]
+    @property
+    def flow(self) -> Bijector:
+        """See ``TimeAutoregressive``."""
+        return self.inner
 
 
 def inverse_autoregressive(inner: Bijector, *args, **kwargs) -> Bijector:

@@ -64,3 +64,18 @@ def _solve_bump_jvp(
     u = solve_bump(k, s)
     r = 1 / (1 + u * u)
     return u, (ds - r * dk) / (1 - 2 * (k * r) * (u * r))
+
+
+def solve_increasing(function, low: Array, high: Array, num_steps: int = 24) -> Array:
+    """Placeholder."""
+    x = 0.5 * (low + high)
+
+    def step(_, carry):
+        x, low, high = carry
+        value, slope = function(x)
+        low, high = jnp.where(value < 0, x, low), jnp.where(value > 0, x, high)
+        newton = x - value / jnp.maximum(slope, 1e-30)
+        inside = (newton > low) & (newton < high)
+        return jnp.where(inside, newton, 0.5 * (low + high)), low, high
+
+    return jax.lax.fori_loop(0, num_steps, step, (x, low, high))[0]

@@ -147,10 +147,16 @@ class AutoregressiveBernoulli:
 
     def log_prob(self, scores: FrameScores, x: Array) -> Float[Array, "..."]:
         """log sum_k pi_k prod_v p(x_v | x_{<v}, k)."""
+        return BernoulliMixture.log_prob(self.conditionals(scores, x), x)
+
+    def conditionals(
+        self, scores: FrameScores, bits: Float[Array, "... V"]
+    ) -> Float[Array, "... K V1"]:
+        """Scores of each component in which a bit's logit is that given the bits below."""
         components, features = scores
-        shift = self.keys.net(x.astype(components.dtype), features)[..., 0]
+        shift = self.keys.net(bits.astype(components.dtype), features)[..., 0]
         shift = jnp.pad(shift, [(0, 0)] * (shift.ndim - 1) + [(0, 1)])
-        return BernoulliMixture.log_prob(components + shift[..., None, :], x)
+        return components + shift[..., None, :]
 
     def sample(self, scores: FrameScores, key: PRNGKeyArray, temperature: Array) -> Array:
         """A component, then its bits one after the other, all from scores / temperature."""

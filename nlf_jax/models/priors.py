@@ -47,9 +47,10 @@ def create_prior(config: ModelConfig, max_length: int, rngs: nnx.Rngs) -> Biject
         return PerStep(inner, max_length)
     inverse = config.model.startswith("iaf")
     make = inverse_autoregressive if inverse else Recurrent
+    recurrence = {"recurrence": config.recurrence, "dropout": config.dropout}
     layers = []
     for index in range(config.temporal_layers):
         inner = hidden_flow(config, config.hidden, noise_first=inverse, first=index % 2, rngs=rngs)
         sizes = (config.latent, config.hidden, config.lstm_layers, max_length)
-        layers.append(make(inner, *sizes, dropout=config.dropout, rngs=rngs))
+        layers.append(make(inner, *sizes, **recurrence, rngs=rngs))
     return Chain(layers if inverse else layers[::-1])

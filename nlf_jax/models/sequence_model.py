@@ -5,8 +5,11 @@ from typing import Any
 from flax import struct
 from jaxtyping import Array, Float
 
+from nlf_jax.models.codebook_flow import CodebookFlow
+from nlf_jax.models.language_model import LanguageModel
 from nlf_jax.models.latent_flow import LatentFlow
-from nlf_jax.models.lstm_lm import LSTMLanguageModel
+
+Network = LatentFlow | CodebookFlow | LanguageModel
 
 
 class SequenceModel(struct.PyTreeNode):
@@ -18,6 +21,6 @@ class SequenceModel(struct.PyTreeNode):
         vocabulary: symbols and their ids; None for music. Static.
     """
 
-    network: LatentFlow | LSTMLanguageModel
+    network: Network
     length_log_prob: Float[Array, "max_length_plus_1"]
     vocabulary: Any = struct.field(pytree_node=False, default=None)

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from nlf_jax.data.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
+from nlf_jax.models.config import ADDED_SINCE
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
 from nlf_jax.training.reading import (
@@ -252,13 +253,7 @@ def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceMo
 
 def model_config(values: Mapping[str, Any]) -> ModelConfig:
     """The entries of a config that a network is made from; older ones lack some of them."""
-    known: dict[str, Any] = {
-        "mixtures": 1,
-        "frame_units": 0,
-        "products": "float32",
-        "vae_dropout": 0.0,
-        **values,
-    }
+    known = {**ADDED_SINCE, **values}
     return ModelConfig(**{name: known[name] for name in ModelConfig.__dataclass_fields__})
 
 

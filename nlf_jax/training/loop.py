@@ -26,6 +26,7 @@ from nlf_jax.training.metrics import FetchedStep, StepInfo, Window, summarise
 from nlf_jax.training.record import Record
 from nlf_jax.training.state import (
     TrainState,
+    Updates,
     create_state,
     init_optimizer,
     make_optimizer,
@@ -71,13 +72,9 @@ class Trainer:
         self._batches = batching.train_batches(
             train, batch_size=batch_size, buckets=buckets, **order
         )
-        updates = {"optimizer": config.optimizer, "grad_clip": config.grad_clip}
-        updates |= {"accumulate": config.accumulate}
-        self._optimizer = make_optimizer(**updates)
+        self._updates = Updates(**{name: config[name] for name in Updates._fields})
         self._mesh = mesh or make_mesh()
-        self._train_step = make_train_step(
-            num_samples=config.elbo_samples, mesh=self._mesh, **updates
-        )
+        self._train_step = make_train_step(self._updates, config.elbo_samples, self._mesh)
         self.host = HostState(schedules.Plateau(config.learning_rate))
         self.state = replicate(broadcast(self._create_state()), self._mesh)
         self.step = 0
@@ -184,7 +181,7 @@ class Trainer:
             self.host.best_step = self.step
             self._record.write_best(self.step, loss)
         if after.learning_rate < before.learning_rate and self._config.schedule == "plateau":
-            fresh = init_optimizer(self._optimizer, self.state.model.network)
+            fresh = init_optimizer(make_optimizer(self._updates), self.state.model.network)
             self.state = self.state.replace(opt_state=replicate(fresh, self._mesh))
 
     def _report(self, steps: list[FetchedStep]) -> None:
@@ -238,7 +235,7 @@ class Trainer:
             length_log_prob=jax.numpy.asarray(self._length_prior()),
             vocabulary=self._corpus.vocabulary,
         )
-        return create_state(model, self._optimizer, self._key(_STEP_STREAM))
+        return create_state(model, self._updates, self._key(_STEP_STREAM))
 
     def _length_prior(self) -> np.ndarray:
         splits = self._corpus.splits

@@ -20,7 +20,8 @@ class TrainState(flax.struct.PyTreeNode):
     """Everything that a step changes; all leaves are arrays.
 
     Attributes:
-      model: the network and its length prior, which is not trained.
+      model: the network that is scored, and its length prior, which is not trained.
+      raw: the network that is trained, where the scored one is an average of it; else None.
       opt_state: of the optimiser.
       step: batches seen, skipped ones included.
       key: of the run; step n uses fold_in(key, n).
@@ -29,6 +30,7 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     model: SequenceModel
+    raw: Any
     opt_state: PyTree
     step: Int[Array, ""]
     key: PRNGKeyArray
@@ -60,19 +62,45 @@ class StepMetrics(NamedTuple):
     skipped_in_a_row: Int[Array, ""]
 
 
-def make_optimizer(
-    optimizer: str, grad_clip: float, accumulate: int = 1
-) -> optax.GradientTransformation:
-    """Clipping by the global norm, then Adam ("adam") or plain SGD ("sgd").
+class Updates(NamedTuple):
+    """How gradients are used.
 
-    The learning rate is not part of it: the step multiplies the direction by it. With `accumulate`
-    of n, each n-th step uses the mean of the last n gradients; the direction of the others is zero.
+    Attributes:
+      optimizer: "adam" or "sgd".
+      grad_clip: gradients are scaled down to this global norm first.
+      accumulate: n: each n-th step uses the mean of the last n gradients, the others do nothing.
+      adam_b2: decay of Adam's mean square.
+      weight_decay: decoupled (Loshchilov & Hutter, 2019), of arrays of two or more axes.
+      average: decay of the average of the network that is scored; 0 scores the network itself. It
+        rises to this as (1 + n) / (10 + n) with the steps n.
     """
-    direction = optax.scale_by_adam() if optimizer == "adam" else optax.identity()
-    chain = optax.chain(optax.clip_by_global_norm(grad_clip), direction)
-    if accumulate == 1:
+
+    optimizer: str = "adam"
+    grad_clip: float = 1.0
+    accumulate: int = 1
+    adam_b2: float = 0.999
+    weight_decay: float = 0.0
+    average: float = 0.0
+
+
+def make_optimizer(updates: Updates) -> optax.GradientTransformation:
+    """Clipping, then Adam or plain SGD, then weight decay.
+
+    The learning rate is not part of it: the step multiplies the direction by it.
+    """
+    adam = updates.optimizer == "adam"
+    direction = optax.scale_by_adam(b2=updates.adam_b2) if adam else optax.identity()
+    parts = [optax.clip_by_global_norm(updates.grad_clip), direction]
+    if updates.weight_decay > 0.0:
+        parts.append(optax.add_decayed_weights(updates.weight_decay, _is_matrix))
+    chain = optax.chain(*parts)
+    if updates.accumulate == 1:
         return chain
-    return optax.MultiSteps(chain, accumulate).gradient_transformation()
+    return optax.MultiSteps(chain, updates.accumulate).gradient_transformation()
+
+
+def _is_matrix(network: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, network)
 
 
 def init_optimizer(optimizer: optax.GradientTransformation, network: Any) -> PyTree:
@@ -80,13 +108,12 @@ def init_optimizer(optimizer: optax.GradientTransformation, network: Any) -> PyT
     return optimizer.init(network)
 
 
-def create_state(
-    model: SequenceModel, optimizer: optax.GradientTransformation, key: PRNGKeyArray
-) -> TrainState:
+def create_state(model: SequenceModel, updates: Updates, key: PRNGKeyArray) -> TrainState:
     """The state before the first step."""
     return TrainState(
         model=model,
-        opt_state=init_optimizer(optimizer, model.network),
+        raw=jax.tree.map(jnp.copy, model.network) if updates.average > 0.0 else None,
+        opt_state=init_optimizer(make_optimizer(updates), model.network),
         step=jnp.zeros((), jnp.int32),
         key=key,
         skipped=jnp.zeros((), jnp.int32),
@@ -96,21 +123,17 @@ def create_state(
 
 @cache
 def make_train_step(
-    optimizer: str,
-    grad_clip: float,
-    num_samples: int,
-    accumulate: int = 1,
-    mesh: Mesh | None = None,
+    updates: Updates, num_samples: int, mesh: Mesh | None = None
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
 
     The state passed in is donated: use the one returned. It compiles once for every shape of x,
     and once for all runs of a process with the same settings.
     A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
-    they were; only `step` and the counters move. For the arguments see `make_optimizer`.
+    they were; only `step` and the counters move.
     With a mesh, x and lengths may be split over it, and what is returned is on all its devices.
     """
-    transformation = make_optimizer(optimizer, grad_clip, accumulate)
+    transformation = make_optimizer(updates)
     mesh = mesh or make_mesh(1)
     by_rows = over_rows(
         partial(_loss_and_gradient, num_samples=num_samples),
@@ -121,11 +144,12 @@ def make_train_step(
 
     def train_step(state: TrainState, x, lengths, learning_rate, kl_weight):
         keys = jax.random.split(jax.random.fold_in(state.key, state.step), len(lengths))
-        sums, grads = by_rows(x, lengths, keys, state.model, kl_weight)
+        trained = state.model.replace(network=_trained(state))
+        sums, grads = by_rows(x, lengths, keys, trained, kl_weight)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(grad_norm)
         updated = _apply(transformation, state, grads, learning_rate, finite)
-        new_state = _advance(state, updated, finite)
+        new_state = _advance(state, updated, finite, updates.average)
         skipped = {"skipped": ~finite, "skipped_in_a_row": new_state.skipped_in_a_row}
         return new_state, StepMetrics(**sums, grad_norm=grad_norm, **skipped)
 
@@ -148,20 +172,35 @@ def _loss_and_gradient(x, lengths, keys, model: SequenceModel, kl_weight, *, num
 
 def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[PyTree, PyTree]:
     """Network and optimiser state after an ordinary update, or as they were unless `finite`."""
+    trained = _trained(state)
 
     def update():
-        directions, opt_state = optimizer.update(grads, state.opt_state, state.model.network)
-        network = jax.tree.map(lambda p, d: p - learning_rate * d, state.model.network, directions)
+        directions, opt_state = optimizer.update(grads, state.opt_state, trained)
+        network = jax.tree.map(lambda p, d: p - learning_rate * d, trained, directions)
         return network, opt_state
 
-    return jax.lax.cond(finite, update, lambda: (state.model.network, state.opt_state))
+    return jax.lax.cond(finite, update, lambda: (trained, state.opt_state))
 
 
-def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite) -> TrainState:
+def _trained(state: TrainState) -> PyTree:
+    return state.model.network if state.raw is None else state.raw
+
+
+def _averaged(state: TrainState, network: PyTree, finite, decay: float) -> PyTree:
+    """The average moved towards a network that an update gave."""
+    number = state.step.astype(jnp.float32)
+    share = jnp.where(finite, 1.0 - jnp.minimum(decay, (1.0 + number) / (10.0 + number)), 0.0)
+    return jax.tree.map(lambda a, p: a + share * (p - a), state.model.network, network)
+
+
+def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite, decay: float) -> TrainState:
     """The next state, its counters moved."""
     network, opt_state = updated
+    raw = None if state.raw is None else network
+    scored = network if raw is None else _averaged(state, network, finite, decay)
     return state.replace(
-        model=state.model.replace(network=network),
+        model=state.model.replace(network=scored),
+        raw=raw,
         opt_state=opt_state,
         step=state.step + 1,
         skipped=state.skipped + ~finite,

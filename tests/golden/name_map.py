@@ -27,7 +27,7 @@ The functions below walk one of our modules and yield `(parameter, their name, c
 from nlf_jax.bijectors.base import Inverse
 from nlf_jax.bijectors.coupling import Elementwise
 from nlf_jax.bijectors.recurrent import PerStep, Recurrent
-from nlf_jax.models import LSTMLanguageModel
+from nlf_jax.models import LanguageModel
 from nlf_jax.nn.mlp import MaskedMLP
 
 
@@ -47,7 +47,7 @@ def columns(first, last=None):
 def network(module):
     """A whole model."""
     yield module.embedding, "input_embedding.weight", same
-    if isinstance(module, LSTMLanguageModel):
+    if isinstance(module, LanguageModel):
         yield from lstm(module.lstm.cells, module.lstm.position, "rnn.")
         yield from output_layer(module.out, "output_embedding.")
         return

@@ -14,7 +14,7 @@ from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models import LatentFlow, ModelConfig, SequenceModel, create_network
 from nlf_jax.models.priors import create_prior
 from nlf_jax.objectives import importance_weighted_nll, training_loss
-from nlf_jax.training.state import make_optimizer
+from nlf_jax.training.state import Updates, make_optimizer
 from tests.golden import name_map
 from tests.golden.golden import Golden, batch_first, check, load
 
@@ -179,7 +179,7 @@ def test_generation(case):
 
 def test_training_steps(case):
     """Six steps of Adam with clipping, the same noise each time."""
-    optimizer = make_optimizer("adam", 0.25)
+    optimizer = make_optimizer(Updates("adam", 0.25))
     network, noise = case.model.network, case.noise["q"]
     state, values, norms = optimizer.init(network), [], []
     for _ in range(6):

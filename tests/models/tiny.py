@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nlf_jax.models import LSTMLanguageModel, ModelConfig, SequenceModel, create_network
+from nlf_jax.models import LanguageModel, ModelConfig, SequenceModel, create_network
 from tests.bijectors.table import drawn
 
 NUM_SYMBOLS, MAX_LENGTH = 3, 4
@@ -63,7 +63,7 @@ def with_wide_posterior(model):
 
     The LSTM has no posterior and stays as it is.
     """
-    if isinstance(model.network, LSTMLanguageModel):
+    if isinstance(model.network, LanguageModel):
         return model
     network = jax.tree.map(lambda leaf: leaf, model.network)
     out = network.posterior.out

@@ -11,7 +11,7 @@ from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.checkpoints import model_config
 from nlf_jax.training.mesh import make_mesh, replicate
-from nlf_jax.training.state import create_state, make_optimizer, make_train_step
+from nlf_jax.training.state import Updates, create_state, make_optimizer, make_train_step
 
 X = np.array([[2, 3, 4, 5], [3, 3, 1, 1], [1, 1, 1, 1]], np.int32)
 LENGTHS = np.array([4, 2, 0], np.int32)
@@ -26,11 +26,10 @@ def model(make_config):
 
 
 def start(model, name="sgd", clip=0.1):
-    optimizer = make_optimizer(name, clip)
-    state = create_state(model, optimizer, jax.random.key(7))
+    state = create_state(model, Updates(name, clip), jax.random.key(7))
     # Copied, as donation would take the fixture's arrays away, and placed as the loop does.
     state = replicate(jax.tree.map(jnp.copy, state), make_mesh(1))
-    return state, make_train_step(name, clip, num_samples=1)
+    return state, make_train_step(Updates(name, clip), num_samples=1)
 
 
 def step(train_step, state, rate=0.5):
@@ -101,7 +100,7 @@ def test_each_step_has_its_own_key(model):
 
 def test_compiles_once_per_shape(model):
     state, _ = start(model)
-    train_step = make_train_step("sgd", 0.1, num_samples=2)
+    train_step = make_train_step(Updates("sgd", 0.1), num_samples=2)
     for _ in range(3):
         state, _ = step(train_step, state)
     state, _ = train_step(state, X[:, :3], np.minimum(LENGTHS, 3), np.float32(1), np.float32(1))
@@ -109,8 +108,9 @@ def test_compiles_once_per_shape(model):
 
 
 def test_accumulated_gradients_make_one_update(model):
-    optimizer = make_optimizer("sgd", 0.1, accumulate=2)
-    state = create_state(model, optimizer, jax.random.key(7))
+    updates = Updates("sgd", 0.1, accumulate=2)
+    state = create_state(model, updates, jax.random.key(7))
+    optimizer = make_optimizer(updates)
     start_at = to_arrays(jax.tree.map(jnp.copy, model.network))
     gradient = jax.tree.map(lambda p: jnp.ones_like(p), model.network)
     none, opt_state = optimizer.update(jax.tree.map(jnp.zeros_like, gradient), state.opt_state)
@@ -118,7 +118,7 @@ def test_accumulated_gradients_make_one_update(model):
     mean, _ = optimizer.update(gradient, opt_state)
     expected = jax.tree.map(lambda g: g * 0.1 / optax.tree.norm(gradient), gradient)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), mean, expected)
-    train_step = make_train_step("sgd", 0.1, num_samples=1, accumulate=2)
+    train_step = make_train_step(updates, num_samples=1)
     state = jax.tree.map(jnp.copy, state)
     once, _ = step(train_step, state)
     for name, value in to_arrays(once.model.network).items():

@@ -1,27 +1,30 @@
-"""The baseline: an LSTM language model of sequences, given their lengths."""
+"""The baselines: language models of sequences, given their lengths."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from nlf_jax.models.base import Terms
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import Scores, choose
-from nlf_jax.models.latent_flow import Terms
 from nlf_jax.models.outputs import create_output, emission_of
+from nlf_jax.nn.gated import GatedStack
 from nlf_jax.nn.linear import uniform
-from nlf_jax.nn.lstm import LSTM, dropout_factors
+from nlf_jax.nn.lstm import LSTM
 from nlf_jax.nn.position import step_mask
-from nlf_jax.nn.recurrence import LSTMState, zero_state
+from nlf_jax.nn.summary import Summariser, summariser_of
 
 
-class LSTMLanguageModel(nnx.Module):
+class LanguageModel(nnx.Module):
     """p(x) as a product of p(x_t | x_{<t}, T); arrays as for ``LatentFlow``.
 
-    The state before step t has read x_{t-1} with the position of t; the first symbol's scores are
-    those of a zero state and don't know the length (as in the authors' code).
+    The LSTM before step t has read x_{t-1} with the position of t; the first symbol's scores are
+    those of a zero state and don't know the length (as in the authors' code). With a gated
+    recurrence they do.
     """
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
@@ -29,32 +32,38 @@ class LSTMLanguageModel(nnx.Module):
         bound = (6.0 / (num_symbols + config.embedding)) ** 0.5
         self.embedding = uniform(rngs, (num_symbols, config.embedding), bound)
         sizes = (config.embedding, config.hidden, config.lstm_layers, max_length)
-        self.lstm = LSTM(*sizes, products=config.products, rngs=rngs)
+        if config.recurrence == "gated":
+            self.gated = GatedStack(*sizes, products=config.products, rngs=rngs)
+        else:
+            self.lstm = LSTM(*sizes, products=config.products, rngs=rngs)
         self.out = create_output(config, config.hidden, config.embedding, num_symbols, rngs)
+
+    @property
+    def summariser(self) -> Summariser:
+        """What sums up the earlier symbols."""
+        return summariser_of(self)
 
     @property
     def emission(self):
         """The family of p(x_t | x_{<t})."""
         return emission_of(self.config, self.out)
 
-    def _zero_states(self, *batch: int) -> list[LSTMState]:
-        return [zero_state(*batch, self.config.hidden)] * self.config.lstm_layers
+    def symbol_inputs(self) -> Float[Array, "V F"]:
+        """What the summariser reads of each symbol."""
+        return self.summariser.inputs(self.embedding[...])
+
+    def scores_of(self, summary: Float[Array, "... H"]) -> Scores:
+        """Scores of the next symbol."""
+        return self.out(summary, self.embedding[...])
 
     def scores(
         self, x: Array, length: Int[Array, "*B"], dropout_keys: PRNGKeyArray | None = None
     ) -> Scores:
         """Scores of every symbol given the ones before it, [T, *B, ..]."""
-        mask = step_mask(length, x.shape[0])
-        x = self.emission.hide(x, mask)
-        gates = self.emission.embed(self._symbol_gates(), x[:-1])
-        positions = self.lstm.position_gates(1, x.shape[0] - 1, length)
-        config, factors = self.config, None
-        if dropout_keys is not None and config.dropout > 0.0:
-            sizes = (config.lstm_layers, config.hidden)
-            factors = dropout_factors(dropout_keys, config.dropout, mask[1:].shape, *sizes)
-        states = self.lstm(gates, positions, self._zero_states(), factors)
-        states = jnp.concatenate([jnp.zeros((1, *states.shape[1:])), states])
-        return self.out(states, self.embedding[...])
+        x = self.emission.hide(x, step_mask(length, x.shape[0]))
+        inputs = self.emission.embed(self.symbol_inputs(), x[:-1])
+        rate = self.config.dropout
+        return self.scores_of(self.summariser.summaries(inputs, length, dropout_keys, rate))
 
     def log_prob(
         self, x: Array, length: Int[Array, "*B"], dropout_keys: PRNGKeyArray | None = None
@@ -95,8 +104,8 @@ class LSTMLanguageModel(nnx.Module):
             temperature: divisor of the scores.
             greedy: take the most probable symbol instead of drawing one.
         """
-        gates = self.lstm.position_gates(1, num_steps, lengths)
-        return self._write(self._start(*lengths.shape), gates, keys, temperature, greedy)
+        carry, per_step = self.summariser.start(lengths, (num_steps, *lengths.shape))
+        return self._write(carry, per_step, num_steps, keys, temperature, greedy)
 
     def continuation(
         self,
@@ -113,50 +122,46 @@ class LSTMLanguageModel(nnx.Module):
             The sequences, [N, num_steps, ..], and log p(opening | length), nats.
         """
         num_known, advance = opening.shape[0], self._advancer()
-        gates = self.lstm.position_gates(1, num_steps, lengths)
+        carry, per_step = self.summariser.start(lengths, (num_steps, *lengths.shape))
+        known, rest = _split_steps(per_step, num_known)
         shape = (num_known, *lengths.shape, *opening.shape[1:])
         opening = jnp.broadcast_to(opening[:, None], shape)
 
         def read(carry, inputs):
-            x_t, gates_t = inputs
-            log_prob = self.emission.log_prob(self._next_scores(carry), x_t)
-            return advance(carry, x_t, gates_t), log_prob
+            x_t, of_step = inputs
+            log_prob = self.emission.log_prob(self.scores_of(carry.summary), x_t)
+            return advance(carry, x_t, of_step), log_prob
 
-        start = self._start(*lengths.shape)
-        carry, log_probs = jax.lax.scan(read, start, (opening, gates[:num_known]))
-        rest = self._write(carry, gates[num_known:], keys, temperature, greedy)
+        carry, log_probs = jax.lax.scan(read, carry, (opening, known))
+        rest = self._write(carry, rest, num_steps - num_known, keys, temperature, greedy)
         opening = jnp.swapaxes(opening, 0, 1).astype(rest.dtype)
         return jnp.concatenate([opening, rest], axis=1), log_probs.sum(0)
 
-    def _start(self, *batch: int) -> tuple[list[LSTMState], Array]:
-        """States before the first step, and what the top layer puts out there."""
-        return self._zero_states(*batch), jnp.zeros((*batch, self.config.hidden))
-
-    def _next_scores(self, carry: tuple[list[LSTMState], Array]) -> Scores:
-        return self.out(carry[1], self.embedding[...])
-
     def _advancer(self):
-        """A function carry, symbols, position gates -> carry after reading the symbols."""
-        table = self._symbol_gates()
+        """A function carry, symbols, what ``start`` gave for the step -> carry after reading."""
+        table, network = self.symbol_inputs(), self.summariser
 
-        def advance(carry, x_t, gates_t):
-            return self.lstm.step(self.emission.embed(table, x_t) + gates_t, carry[0])
+        def advance(carry, x_t, of_step):
+            return network.advance(carry, self.emission.embed(table, x_t), of_step)
 
         return advance
 
-    def _symbol_gates(self) -> Float[Array, "V 4H"]:
-        """What each symbol adds to the first layer's gates."""
-        return self.lstm.cells[0].gates(self.embedding[...])
-
-    def _write(self, carry, gates: Array, keys: PRNGKeyArray, temperature, greedy: bool) -> Array:
-        """Symbols [N, T, ..] drawn one after the other, given the position gates [T, N, 4H]."""
+    def _write(
+        self, carry: Any, per_step: Any, num_steps: int, keys: PRNGKeyArray, temperature, greedy
+    ) -> Array:
+        """Symbols [N, T, ..] drawn one after the other."""
         advance = self._advancer()
         pick = jax.vmap(partial(choose, self.emission, temperature=temperature, greedy=greedy))
 
         def step(carry, inputs):
-            keys_t, gates_t = inputs
-            x_t = pick(self._next_scores(carry), keys_t)
-            return advance(carry, x_t, gates_t), x_t
+            keys_t, of_step = inputs
+            x_t = pick(self.scores_of(carry.summary), keys_t)
+            return advance(carry, x_t, of_step), x_t
 
-        keys = jax.vmap(partial(jax.random.split, num=gates.shape[0]), out_axes=1)(keys)
-        return jnp.swapaxes(jax.lax.scan(step, carry, (keys, gates))[1], 0, 1)
+        keys = jax.vmap(partial(jax.random.split, num=num_steps), out_axes=1)(keys)
+        return jnp.swapaxes(jax.lax.scan(step, carry, (keys, per_step))[1], 0, 1)
+
+
+def _split_steps(per_step: Any, first: int) -> tuple[Any, Any]:
+    """The first steps of a tree of arrays [T, ..], and the others."""
+    return jax.tree.map(lambda a: a[:first], per_step), jax.tree.map(lambda a: a[first:], per_step)

@@ -1,0 +1,229 @@
+"""The codebook flow: a language model with exact latents."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from nlf_jax.bijectors.base import Bijector
+from nlf_jax.bijectors.codebook import (
+    Codebook,
+    FrameCodebook,
+    FrameContext,
+    component_fits,
+)
+from nlf_jax.bijectors.recurrent import SequenceContext, TimeAutoregressive
+from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, split_each
+from nlf_jax.models.config import ModelConfig
+from nlf_jax.models.emissions import BernoulliMixture, Categorical, FrameScores
+from nlf_jax.models.language_model import LanguageModel
+from nlf_jax.nn.linear import project, uniform
+from nlf_jax.nn.position import step_mask
+from nlf_jax.nn.summary import Summariser
+
+
+class SymbolPrior(TimeAutoregressive):
+    """``p(z_t | z_{<t}) = sum_k pi_k N(z_t; mu_k, sigma^2 I)``, pi by a language model.
+
+    The language model reads of z_t, by ``config.code_reading``: ``denoised`` the mean embedding
+    ``sum_k r_k E_k`` with the probability ``r_k`` that z_t is symbol k's, all being as likely;
+    ``raw`` a linear map of z_t; ``mix`` both, in a learned share.
+    """
+
+    def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
+        self.config, self.dropout = config, config.dropout
+        self.language_model = LanguageModel(config, num_symbols, max_length, rngs=rngs)
+        self.codebook = Codebook(num_symbols, config.latent, config.code_width, rngs=rngs)
+        reads_raw = config.code_reading != "denoised"
+        sizes, bound = (config.latent, config.embedding), 0.1 * (3 / config.latent) ** 0.5
+        self.raw = uniform(rngs, sizes, bound) if reads_raw else None
+        self.share = nnx.Param(jnp.zeros(())) if config.code_reading == "mix" else None
+
+    @property
+    def summariser(self) -> Summariser:
+        """The language model's."""
+        return self.language_model.summariser
+
+    @property
+    def flow(self) -> Bijector:
+        """See ``TimeAutoregressive``."""
+        return self.codebook
+
+    def inputs(self, z):
+        """See ``TimeAutoregressive``."""
+        if self.raw is None:
+            return self._denoised(z)
+        raw = self.summariser.inputs(project(z, self.raw[...]))
+        return raw if self.share is None else _mix(self.share[...], self._denoised(z), raw)
+
+    def _denoised(self, z: Array) -> Array:
+        shares = jax.nn.softmax(self.codebook.log_likelihood(z))
+        return project(shares, self.language_model.symbol_inputs())
+
+    def flow_context(self, summary, temperature):
+        """Logits of pi."""
+        logits = self.language_model.scores_of(summary)
+        return logits if temperature is None else logits / temperature
+
+    def encode(self, x: Int[Array, "T *B"]) -> Gaussian:
+        """q(z | x): the symbols' codes, with the width sigma."""
+        mean = Categorical.embed(self.codebook.codes, x)
+        return Gaussian(mean, jnp.full_like(mean, 2 * jnp.log(self.codebook.width)))
+
+    def bound(self, z, x, logits):
+        """``log p(x_t, z_t | z_{<t}) - log q(z_t | x_t)``: log pi of x_t."""
+        del z
+        return Categorical.log_prob(logits, x)
+
+    def scores(self, z, logits):
+        """Scores of p(x_t = k | z): ``pi_k N(z_t; mu_k, sigma^2 I)``."""
+        return logits + self.codebook.log_likelihood(z)
+
+
+class FramePrior(TimeAutoregressive):
+    """The prior of frames' codes, see ``FrameCodebook``; each key's code is 1 or -1.
+
+    Of z it reads, by ``config.code_reading``: ``denoised`` the probability that a key sounds given
+    its code alone, ``raw`` (z + 1) / 2, ``mix`` both, in a learned share.
+    """
+
+    def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
+        self.config, self.dropout = config, config.dropout
+        self.language_model = LanguageModel(config, num_symbols, max_length, rngs=rngs)
+        self.share = nnx.Param(jnp.zeros(())) if config.code_reading == "mix" else None
+
+    @property
+    def summariser(self) -> Summariser:
+        """The language model's."""
+        return self.language_model.summariser
+
+    @property
+    def flow(self) -> Bijector:
+        """See ``TimeAutoregressive``."""
+        out: Any = self.language_model.out
+        return FrameCodebook(out.keys, self.config.code_width, self.read)
+
+    def read(self, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """What is read of a key's code."""
+        denoised = jax.nn.sigmoid(2 * z / self.config.code_width**2)
+        if self.config.code_reading == "denoised":
+            return denoised
+        raw = 0.5 * (z + 1)
+        return raw if self.share is None else _mix(self.share[...], denoised, raw)
+
+    def inputs(self, z):
+        """See ``TimeAutoregressive``."""
+        model = self.language_model
+        return model.emission.embed(model.symbol_inputs(), self.read(z))
+
+    def flow_context(self, summary, temperature):
+        """See ``FrameContext``."""
+        components, features = self.language_model.scores_of(summary)
+        if temperature is None:
+            return FrameContext(components, features)
+        scale = jnp.broadcast_to(1 / temperature, (*features.shape[:-1], 1))
+        return FrameContext(components * scale[..., None], features, scale)
+
+    def encode(self, x: Float[Array, "T *B V"]) -> Gaussian:
+        """q(z | x): ``N(2 x - 1, sigma^2)`` for every key."""
+        mean = 2.0 * x.astype(jnp.float32) - 1.0
+        return Gaussian(mean, jnp.full_like(mean, 2 * jnp.log(self.config.code_width)))
+
+    def bound(self, z, x, context):
+        """As for symbols: the frame's log-probability where z is what is read of lower keys."""
+        return BernoulliMixture.log_prob(self._conditionals(z, context), x)
+
+    def scores(self, z, context):
+        """Scores of p(x_t | z): given its component and z, each key is on or off by itself."""
+        conditionals, width = self._conditionals(z, context), self.config.code_width
+        logits, component = conditionals[..., :-1], conditionals[..., -1]
+        component += component_fits(logits, z[..., None, :], width).sum(-1)
+        logits += 2 * z[..., None, :] / width**2
+        return jnp.concatenate([logits, component[..., None]], axis=-1)
+
+    def _conditionals(self, z, context):
+        scores = FrameScores(context.components, context.features)
+        return self.language_model.emission.conditionals(scores, self.read(z))
+
+
+def _mix(raw_share: Array, first: Array, second: Array) -> Array:
+    share = jax.nn.sigmoid(raw_share)
+    return share * first + (1 - share) * second
+
+
+class CodebookFlow(LatentVariableModel):
+    """A latent flow whose posterior is a code for every symbol, with noise.
+
+    The posterior doesn't look at other steps, and the prior has the codes built in, so the bound of
+    a step, ``log p(x_t, z_t | z_{<t}) - log q(z_t | x_t)``, is the log-probability that a language
+    model which reads z gives to x_t. Where it reads z denoised and the codes are apart, this is the
+    language model on the same weights, to rounding.
+    """
+
+    def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
+        self.config, self.max_length = config, max_length
+        prior = SymbolPrior if config.emission == "categorical" else FramePrior
+        self.prior = prior(config, num_symbols, max_length, rngs=rngs)
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The language model whose special case this is."""
+        return self.prior.language_model
+
+    @property
+    def embedding(self) -> Float[Array, "V E"]:
+        """Of the symbols."""
+        return self.language_model.embedding[...]
+
+    @property
+    def emission(self):
+        """The family of p(x_t | z)."""
+        return Categorical if self.config.emission == "categorical" else BernoulliMixture
+
+    @property
+    def latent_size(self) -> int:
+        """D, for frames the number of keys."""
+        text = self.config.emission == "categorical"
+        return self.config.latent if text else self.embedding.shape[0]
+
+    def encode(self, x, length, known=None):
+        """See ``LatentVariableModel``."""
+        mask = step_mask(length if known is None else known, x.shape[0])
+        return self.prior.encode(self.emission.hide(x, mask))
+
+    def scores(self, z, length):
+        """See ``LatentVariableModel``."""
+        z = jnp.where(step_mask(length, z.shape[0])[..., None], z, 0.0)
+        return self.prior.scores(z, self.prior.contexts(z, SequenceContext(length)))
+
+    def terms(
+        self,
+        x: Array,
+        lengths: Int[Array, "B"],
+        keys: PRNGKeyArray,
+        *,
+        num_samples: int,
+        train: bool = False,
+    ) -> Terms:
+        """See ``LatentFlow.terms``."""
+        x, num_steps = jnp.swapaxes(x, 0, 1), x.shape[1]
+        noise_keys, dropout_keys = split_each(keys)
+        noise = self._draw_noise(noise_keys, num_steps, num_samples)
+        posterior: Any = self.encode(x, lengths)
+        posterior, x, lengths = (
+            jax.tree.map(lambda leaf, axis=axis: jnp.expand_dims(leaf, axis), tree)
+            for tree, axis in ((posterior, 2), (x, 2), (lengths, 1))
+        )
+        mask = step_mask(lengths, num_steps)
+        x = self.emission.hide(x, mask)
+        z = posterior.sample(noise)
+        context = SequenceContext(lengths, dropout_keys if train else None)
+        contexts = self.prior.contexts(z, context)
+        bound = self.prior.bound(z, x, contexts)
+        reconstruction = self.emission.log_prob(self.prior.scores(z, contexts), x)
+        # Only the bound is learned from, which is the difference of the two terms.
+        reconstruction = jax.lax.stop_gradient(reconstruction)
+        sums = [jnp.where(mask, term, 0.0).sum(0) for term in (reconstruction, bound)]
+        return Terms(sums[0], sums[0] - sums[1])
