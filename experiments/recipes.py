@@ -38,8 +38,8 @@ SMALL = {
 OWN_TEXT = {"num_epochs": 10, "kl_zero_epochs": 0.5, "kl_ramp_epochs": 2.0}
 QUICK = {
     "embedding": 64, "hidden": 64, "latent": 8, "flow_hidden": 64, "max_length": 96,
-    "buckets": (), "batch_size": 32, "num_epochs": 1, "kl_zero_epochs": 0.04,
-    "kl_ramp_epochs": 0.2,
+    "buckets": (), "batch_size": 32, "num_epochs": 2, "kl_zero_epochs": 0.1,
+    "kl_ramp_epochs": 0.5,
 }  # fmt: skip
 # The text is long for a model of seconds.
 QUICK_TINY = {"max_length": 40, "batch_size": 256, "eval_batch_size": 256, "num_epochs": 1}

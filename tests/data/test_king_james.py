@@ -1,5 +1,4 @@
 import importlib.metadata
-import os
 import sqlite3
 from types import SimpleNamespace
 
@@ -45,16 +44,6 @@ def test_verses_come_in_order_and_can_be_typed(install, tmp_path):
     rows = [(3, "third"), (1, "Cain’s—first"), (2, "Cæsar, Æneas")]
     install(**{"other.sqlite": b"", FILE_NAME: _database(tmp_path / "made", rows)})
     assert load_verses() == ["Cain's-first", "Caesar, Aeneas", "third"]
-
-
-def test_the_file_is_only_read(install, tmp_path):
-    install(**{FILE_NAME: _database(tmp_path / "made", [(1, "x")])})
-    os.remove(tmp_path / "made")
-    (tmp_path / FILE_NAME).chmod(0o444)
-    before = (tmp_path / FILE_NAME).read_bytes()
-    assert load_verses() == ["x"]
-    assert os.listdir(tmp_path) == [FILE_NAME]
-    assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
 def test_without_the_package_is_a_clear_error(monkeypatch):
