@@ -78,7 +78,7 @@ experiment:
 	@touch $@
 
 .venv/.runtime: .venv/.created setup.cfg
-	@$(call install,.,runtime packages (about 1 GB))
+	@$(call install,.[quickstart],runtime packages (about 1 GB))
 	@touch $@
 
 .venv/.music: .venv/.runtime

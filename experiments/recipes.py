@@ -41,9 +41,12 @@ SMALL = {
 }  # fmt: skip
 OWN_TEXT = {"num_epochs": 10, "kl_zero_epochs": 0.5, "kl_ramp_epochs": 2.0}
 QUICK = {
-    "embedding": 64, "hidden": 64, "latent": 8, "flow_hidden": 64, "max_length": 80,
-    "buckets": (), "num_epochs": 5, "kl_zero_epochs": 0.2, "kl_ramp_epochs": 1.0,
+    "embedding": 64, "hidden": 64, "latent": 8, "flow_hidden": 64, "max_length": 96,
+    "buckets": (), "batch_size": 32, "num_epochs": 2, "kl_zero_epochs": 0.1,
+    "kl_ramp_epochs": 0.5,
 }  # fmt: skip
+# The text is long for a model of seconds.
+QUICK_TINY = {"max_length": 40, "batch_size": 256, "eval_batch_size": 256, "num_epochs": 1}
 TINY = {
     "embedding": 8, "hidden": 8, "latent": 4, "lstm_layers": 1, "flow_layers": 2, "flow_hidden": 8,
     "length_smoothing": True, "max_length": 16, "buckets": (), "batch_size": 16, "num_epochs": 3,
@@ -100,6 +103,7 @@ RECIPES = (
     Recipe(QUICK, size=("small",), experiment=("quickstart",)),
     Recipe(NO_KL, ("small",), LANGUAGE_MODELS, experiment=("text", "quickstart")),
     Recipe(TINY, size=("tiny",)),
+    Recipe(QUICK_TINY, size=("tiny",), experiment=("quickstart",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
     Recipe(MUSIC, experiment=MUSIC_EXPERIMENTS),
     Recipe({"kl_zero_epochs": 21.0, "kl_ramp_epochs": 15.0}, ("paper",), MODELS, MUSIC_EXPERIMENTS),

