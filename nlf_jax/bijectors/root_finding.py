@@ -1,7 +1,10 @@
-"""The root u of u + k / (1 + u^2) = s, in float32 and a fixed number of steps.
+"""Roots in float32 and a fixed number of steps; derivatives by the implicit function theorem.
 
-Every NLSq transform reduces to this equation. Derivatives: the implicit function theorem.
+``solve_bump``: u + k / (1 + u^2) = s, to which every NLSq transform reduces. ``solve_increasing``:
+any increasing function.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,8 @@ BISECTIONS = 3
 HALLEY_STEPS = 3
 # Beyond it the root is s to float32 rounding, and the cubic would overflow.
 LARGE = 1000.0
+SAFEGUARDED_STEPS = 48
+SMALLEST_SLOPE = 1e-30
 
 
 def _cubic(u: Array, k: Array, s: Array) -> Array:
@@ -66,16 +71,29 @@ def _solve_bump_jvp(
     return u, (ds - r * dk) / (1 - 2 * (k * r) * (u * r))
 
 
-def solve_increasing(function, low: Array, high: Array, num_steps: int = 24) -> Array:
-    """Placeholder."""
-    x = 0.5 * (low + high)
+def solve_increasing(
+    function: Callable[[Array], tuple[Array, Array]],
+    low: Float[Array, "*n"],
+    high: Float[Array, "*n"],
+) -> Float[Array, "*n"]:
+    """The root of an increasing function between low and high, elementwise.
+
+    Newton's method for a fixed number of steps, and a bisection where that would leave the bracket
+    or is not at least twice as short as the step before, so that slow progress ends at once.
+    Derivatives are the caller's, by the implicit function theorem.
+
+    Args:
+      function: x -> (value, derivative).
+    """
 
     def step(_, carry):
-        x, low, high = carry
+        x, low, high, last = carry
         value, slope = function(x)
         low, high = jnp.where(value < 0, x, low), jnp.where(value > 0, x, high)
-        newton = x - value / jnp.maximum(slope, 1e-30)
-        inside = (newton > low) & (newton < high)
-        return jnp.where(inside, newton, 0.5 * (low + high)), low, high
+        move = -value / jnp.maximum(slope, SMALLEST_SLOPE)
+        fine = (x + move > low) & (x + move < high) & (2 * jnp.abs(move) < jnp.abs(last))
+        move = jnp.where(fine, move, 0.5 * low + 0.5 * high - x)
+        return x + move, low, high, move
 
-    return jax.lax.fori_loop(0, num_steps, step, (x, low, high))[0]
+    start = (0.5 * low + 0.5 * high, low, high, high - low)
+    return jax.lax.fori_loop(0, SAFEGUARDED_STEPS, step, start)[0]

@@ -13,12 +13,14 @@ MODELS = (*LATENT_MODELS, *LANGUAGE_MODELS)
 EMISSIONS = ("categorical", "bernoulli")
 PRODUCTS = ("float32", "bfloat16")
 RECURRENCES = ("lstm", "gated")
+TRANSFORMS = ("nlsq", "affine", "mixture")
 POSTERIORS = ("bilstm", "factorised")
 
 # Fields that older runs don't have, with the value that does what those did.
 ADDED_SINCE: dict[str, Any] = {
     "mixtures": 1, "frame_units": 0, "products": "float32", "vae_dropout": 0.0,
-    "recurrence": "lstm", "posterior": "bilstm", "code_width": 0.3, "code_reading": "denoised",
+    "mixture_components": 8, "recurrence": "lstm", "posterior": "bilstm", "code_width": 0.3,
+    "code_reading": "denoised",
 }  # fmt: skip
 
 
@@ -43,7 +45,7 @@ class ModelConfig:
         flow_hidden: units of a conditioner's hidden layer.
         flow_hidden_layers: hidden layers of a conditioner.
         temporal_layers: flows across time, one on another.
-        transform: ``nlsq`` or ``affine``.
+        transform: ``nlsq``, ``affine``, or ``mixture`` of logistics with ``mixture_components``.
         posterior: ``bilstm`` (by ``recurrence``, a gated one) reads all symbols for q(z_t | x) and
             all of z for p(x_t | z); ``factorised`` has q(z_t | x_t) and p(x_t | z_t).
         code_width: sigma of the codes of ``af_codebook``.
@@ -68,6 +70,7 @@ class ModelConfig:
     flow_hidden_layers: int = 2
     temporal_layers: int = 1
     transform: str = "nlsq"
+    mixture_components: int = 8
     dropout: float = 0.2
     vae_dropout: float = 0.0
     tied: bool = True
@@ -93,7 +96,7 @@ class ModelConfig:
     def _check_choices(self):
         _choose("model", self.model, MODELS)
         _choose("emission", self.emission, EMISSIONS)
-        _choose("transform", self.transform, ("nlsq", "affine"))
+        _choose("transform", self.transform, TRANSFORMS)
         _choose("products", self.products, PRODUCTS)
         _choose("recurrence", self.recurrence, RECURRENCES)
         _choose("posterior", self.posterior, POSTERIORS)
@@ -109,6 +112,7 @@ class ModelConfig:
         _probability("dropout", self.dropout)
         _probability("vae_dropout", self.vae_dropout)
         _at_least("frame_units", self.frame_units, 0)
+        _at_least("mixture_components", self.mixture_components, 1)
         for name, none in (("mixtures", 1), ("frame_units", 0)):
             if self.emission == "categorical" and getattr(self, name) > none:
                 raise UserError(f"{name} is {getattr(self, name)}: that is for piano rolls only")

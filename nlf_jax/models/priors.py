@@ -4,10 +4,18 @@ from flax import nnx
 
 from nlf_jax.bijectors.base import Bijector, Chain, Inverse
 from nlf_jax.bijectors.coupling import Elementwise, SplitCoupling
+from nlf_jax.bijectors.logistic_mixture import logistic_mixture
 from nlf_jax.bijectors.masked_autoregressive import MaskedAutoregressive
 from nlf_jax.bijectors.recurrent import PerStep, Recurrent, inverse_autoregressive
-from nlf_jax.bijectors.scalar import TRANSFORMS, inverted
+from nlf_jax.bijectors.scalar import TRANSFORMS, ScalarTransform, inverted
 from nlf_jax.models.config import ModelConfig
+
+
+def scalar_transform(config: ModelConfig) -> ScalarTransform:
+    """The transform of one dimension."""
+    if config.transform == "mixture":
+        return logistic_mixture(config.mixture_components)
+    return TRANSFORMS[config.transform]
 
 
 def hidden_flow(
@@ -21,7 +29,7 @@ def hidden_flow(
             to the latent and is conditioned on the latent side.
         first: 0 if layer 0 has the ascending order, 1 if the descending one.
     """
-    transform = TRANSFORMS[config.transform]
+    transform = scalar_transform(config)
     if config.model == "af_nohidden":
         return Elementwise(config.latent, context_size, transform, rngs=rngs)
     sizes = (config.latent, context_size, config.flow_hidden, config.flow_hidden_layers)
