@@ -16,6 +16,7 @@ MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
 SPLITS = ("train", "valid", "test")
 # What eval and sample may override; everything else is the trained run's own.
 SCORING_OPTIONS = ("nll_samples", "eval_batch_size", "seed")
+DEFAULT_MODEL = "af_scf"
 _CONFIG_PREFIX = "--config."
 
 
@@ -36,11 +37,12 @@ class CommandLine:
     argv: tuple[str, ...]
 
 
-def define(extra: dict[str, str]) -> flags.FlagValues:
+def define(extra: dict[str, str], model: str = DEFAULT_MODEL) -> flags.FlagValues:
     """The flags of an experiment, apart from absl's global ones.
 
     Args:
       extra: the experiment's own text flags, with their help.
+      model: the one that is trained unless another is asked for.
     """
     values = flags.FlagValues()
     text = lambda *args: flags.DEFINE_string(*args, flag_values=values)  # noqa: E731
@@ -48,11 +50,11 @@ def define(extra: dict[str, str]) -> flags.FlagValues:
         *args, flag_values=values, **kw
     )
     text("mode", "train", "What to do, see above.")
-    text("model", "af_scf", f"One of {', '.join(options.MODELS)}.")
+    text("model", model, f"One of {', '.join(options.MODELS)}.")
     text(
         "size",
         "small",
-        "tiny (a test), small (a CPU), paper (a GPU or TPU), tuned (music).",
+        "tiny (a test), small (a CPU), paper (a GPU or TPU), tuned (music, ptb_char).",
     )
     text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
     text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
@@ -85,14 +87,14 @@ def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) 
     number("num_proposals", 32, "continue: proposals for each sample of a latent flow.")
 
 
-def parse(argv: Sequence[str], extra: dict[str, str]) -> CommandLine:
-    """Parses the arguments after the program's name.
+def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL) -> CommandLine:
+    """Parses the arguments after the program's name; for the others see `define`.
 
     Raises:
       UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
     """
     rest, overrides = _split_overrides(argv)
-    defined = define(extra)
+    defined = define(extra, model)
     try:
         # absl would take seconds to search for what is near an unknown name.
         strangers = defined(["program", *rest], known_only=True)[1:]
@@ -148,7 +150,7 @@ def scoring_config(config: dict[str, Any], line: CommandLine) -> ConfigDict:
 def help_text(name: str, description: str, extra: dict[str, str], line: CommandLine) -> str:
     """What `--help` prints: use, flags, and the options with their values for this run."""
     config = training_config(name, line)
-    defined = define(extra)
+    defined = define(extra, line.values["model"])
     shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
     shown += ["mesh", "coordinator", "num_processes", "process_id"]
     shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]

@@ -60,7 +60,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
         # So that a text or a name that the terminal cannot show does not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        _run(experiment, parse(sys.argv[1:] if argv is None else argv, experiment.flags))
+        argv = sys.argv[1:] if argv is None else argv
+        _run(experiment, parse(argv, experiment.flags, experiment.model))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR

@@ -28,6 +28,7 @@ def _report(run: Run, corpus: Corpus) -> None:
 EXPERIMENT = Experiment(
     name="quickstart",
     description=__doc__,
+    model="af_codebook",
     load_corpus=lambda flags, max_length: load_quickstart(max_length),
     after_training=_report,
 )

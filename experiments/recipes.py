@@ -55,8 +55,13 @@ TINY = {
     "checkpoint_every": 20,
 }  # fmt: skip
 NO_KL = {"elbo_samples": 1, "kl_zero_epochs": 0.0, "kl_ramp_epochs": 0.0}
-# An epoch of the baseline takes about a quarter of the time of the flow's.
-SMALL_LSTM = NO_KL | {"optimizer": "adam", "dropout": 0.0, "num_epochs": 24}
+# Language models, and the codebook flow, which is one.
+AS_LANGUAGE_MODELS = (*LANGUAGE_MODELS, "af_codebook")
+SMALL_LANGUAGE = NO_KL | {"optimizer": "adam", "dropout": 0.1, "num_epochs": 8}
+QUICK_LANGUAGE = {
+    "embedding": 128, "hidden": 128, "latent": 16, "dropout": 0.0, "batch_size": 16,
+    "num_epochs": 4, "nll_samples": 4,
+}  # fmt: skip
 # Penn Treebank within two hours of one core; chosen by validation, see results/README.md.
 PTB_TUNED = {
     "latent": 16, "length_smoothing": True, "batch_size": 16, "elbo_samples": 1, "grad_clip": 1.0,
@@ -96,12 +101,12 @@ RECIPES = (
     Recipe(NO_KL | {"optimizer": "adam"}, model=("gated",)),
     Recipe({"adam_b2": 0.99}, recurrence=("gated",)),
     Recipe(SMALL, size=("small",)),
-    Recipe(SMALL_LSTM, size=("small",), model=LANGUAGE_MODELS),
+    Recipe(SMALL_LANGUAGE, size=("small",), model=AS_LANGUAGE_MODELS),
     Recipe(PTB_TUNED | PTB_TUNED_LSTM, ("tuned",), MODELS, ("ptb_char",)),
     Recipe(PTB_TUNED_GATED, ("tuned",), MODELS, ("ptb_char",), recurrence=("gated",)),
     Recipe(OWN_TEXT, size=("small",), experiment=("text",)),
     Recipe(QUICK, size=("small",), experiment=("quickstart",)),
-    Recipe(NO_KL, ("small",), LANGUAGE_MODELS, experiment=("text", "quickstart")),
+    Recipe(QUICK_LANGUAGE, ("small",), AS_LANGUAGE_MODELS, ("quickstart",)),
     Recipe(TINY, size=("tiny",)),
     Recipe(QUICK_TINY, size=("tiny",), experiment=("quickstart",)),
     Recipe(NO_KL | {"optimizer": "adam"}, size=("tiny",), model=("lstm",)),
@@ -111,10 +116,9 @@ RECIPES = (
     Recipe(MUSIC_TUNED, size=("tuned",), experiment=MUSIC_EXPERIMENTS),
     Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
     Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
-    Recipe(NO_KL, model=LANGUAGE_MODELS, experiment=MUSIC_EXPERIMENTS),
-    Recipe({"mixtures": 8}, ("tuned",), LANGUAGE_MODELS, MUSIC_EXPERIMENTS),
+    Recipe({"mixtures": 8}, ("tuned",), AS_LANGUAGE_MODELS, MUSIC_EXPERIMENTS),
     Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
     Recipe({"max_length": 1024}, experiment=("midi",)),
-    Recipe(NO_KL, model=("af_codebook",)),
+    Recipe(NO_KL, model=AS_LANGUAGE_MODELS),
     Recipe({"frame_units": 200, "code_width": 0.1}, SIZES, ("af_codebook",), MUSIC_EXPERIMENTS),
 )

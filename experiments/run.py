@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from experiments.flags import CommandLine
+from experiments.flags import DEFAULT_MODEL, CommandLine
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
@@ -34,6 +34,7 @@ class Experiment:
       name: of the file in experiments/.
       description: for `--help`.
       load_corpus: (flags by name, max_length) -> the data.
+      model: the one that is trained unless another is asked for.
       flags: the experiment's own flags, all text, with their help.
       after_training: called when a run is complete, with the run and the data.
       variant: flags by name -> the data's name, for the default workdir.
@@ -44,6 +45,7 @@ class Experiment:
     name: str
     description: str
     load_corpus: Callable[[dict[str, Any], int], Corpus]
+    model: str = DEFAULT_MODEL
     flags: dict[str, str] = dataclasses.field(default_factory=dict)
     after_training: Callable[["Run", Corpus], None] | None = None
     variant: Callable[[dict[str, Any]], str] | None = None

@@ -38,7 +38,7 @@ def run_config(data: str, flags: Sequence[str]) -> tuple[ConfigDict, Corpus]:
     experiment = EXPERIMENTS[data]
     if "dataset" in experiment.flags:
         flags = [f"--dataset={data}", *flags]
-    line = parse(flags, experiment.flags)
+    line = parse(flags, experiment.flags, experiment.model)
     config = training_config(experiment.name, line)
     return config, experiment.load_corpus(line.values, config.max_length)
 

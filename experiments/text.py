@@ -22,6 +22,7 @@ def _load(flags: dict[str, Any], max_length: int) -> Corpus:
 EXPERIMENT = Experiment(
     name="text",
     description=__doc__,
+    model="af_codebook",
     load_corpus=_load,
     flags={"text_file": "Your text, one sequence a line."},
 )
