@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from experiments.recipes import MODELS, RECIPES, SIZES, TUNED
 from nlf_jax.errors import UserError, printable
 from nlf_jax.models import config as models
+from nlf_jax.training.workdir import ADDED_SINCE
 
 # JAX makes a key of a seed below this; no other whole number needs more.
 INTEGERS_BELOW = 2**32
@@ -88,10 +89,6 @@ OPTIONS = (
 # The published code says kl_zero 4, but counts epochs from -1: the weight is flat for 5 epochs.
 
 
-# Options that older runs don't have, with the value that does what those did.
-ADDED_SINCE: dict[str, Any] = models.ADDED_SINCE | {
-    "accumulate": 1, "transpose": 0, "adam_b2": 0.999, "weight_decay": 0.0, "average": 0.0,
-}  # fmt: skip
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nlf_jax.errors import UserError
+from nlf_jax.models import config
 
 FORMAT = 1
 CONFIG_FILE = "config.json"
@@ -19,6 +20,10 @@ MAY_DIFFER = frozenset(
     {"num_epochs", "log_every", "checkpoint_every", "nll_samples", "eval_batch_size"}
 )
 Description = dict[str, Any]
+# Options that older runs don't have, with the value that does what those did.
+ADDED_SINCE: dict[str, Any] = config.ADDED_SINCE | {
+    "accumulate": 1, "transpose": 0, "adam_b2": 0.999, "weight_decay": 0.0, "average": 0.0,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -135,7 +140,7 @@ def step_numbers(directory: Path) -> list[int]:
 
 
 def _require_same(workdir: Path, description: Description, vocabulary: str | None) -> None:
-    found = differences(read_description(workdir), description)
+    found = differences(_completed(read_description(workdir)), _completed(description))
     if read_vocabulary(workdir) != vocabulary:
         found.append(f"{VOCABULARY_FILE}: another vocabulary, or damaged")
     if found:
@@ -143,6 +148,10 @@ def _require_same(workdir: Path, description: Description, vocabulary: str | Non
             f"{workdir} belongs to another run (there -> here): {'; '.join(found)}. "
             "Use another --workdir, or the settings of that run to go on with it."
         )
+
+
+def _completed(description: Description) -> Description:
+    return description | {"config": ADDED_SINCE | description["config"]}
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

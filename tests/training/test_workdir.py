@@ -52,6 +52,16 @@ def test_another_run_is_refused_with_the_difference(claimed, other, vocabulary, 
     assert (claimed / "config.json").read_text() == before
 
 
+def test_a_run_older_than_an_option_goes_on_with_what_it_did(claimed):
+    workdir.claim(claimed, changed("config", accumulate=1, recurrence="lstm"), "[]")
+    assert workdir.read_description(claimed)["config"]["recurrence"] == "lstm"
+
+
+def test_a_run_older_than_an_option_is_another_than_one_that_uses_it(claimed):
+    with pytest.raises(UserError, match=r"config.recurrence: lstm -> gated\."):
+        workdir.claim(claimed, changed("config", recurrence="gated"), "[]")
+
+
 def test_checkpoints_without_config_are_refused(tmp_path):
     (tmp_path / "checkpoints/5").mkdir(parents=True)
     with pytest.raises(UserError, match=r"has checkpoints but no config\.json"):
