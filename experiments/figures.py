@@ -1,4 +1,4 @@
-"""Draws the pictures of the committed runs: docs/ptb_small.png and docs/jsb_chorales.png.
+"""Draws the pictures of the committed runs: docs/ptb_char.png and docs/jsb_chorales.png.
 
 python -m experiments.figures
 """
@@ -15,9 +15,12 @@ import matplotlib.pyplot as plt
 
 PTB, MUSIC = Path("results/ptb_char"), Path("results/polyphonic")
 PTB_RUNS = {
-    "af_scf-small": ("AF/SCF latent flow", "C0"),
-    "lstm-small": ("LSTM baseline", "C1"),
+    "af_codebook-gated-tuned": ("codebook flow, gated", "C0"),
+    "af_codebook-lstm-tuned": ("codebook flow, LSTM", "C1"),
+    "lstm-small": ("LSTM", "0.5"),
+    "af_scf-small": ("AF/SCF", "C2"),
 }
+PTB_PUBLISHED = {"LSTM 1.41": 1.41, "AF/SCF 1.46": 1.46, "IAF/SCF 1.63": 1.63}
 JSB_MODELS = {"lstm": "LSTM", "af_af": "AF/AF", "af_scf": "AF/SCF", "iaf_scf": "IAF/SCF"}
 JSB_PUBLISHED = {"lstm": 8.17, "af_af": 6.53, "af_scf": 6.64, "iaf_scf": 6.59}
 
@@ -34,25 +37,29 @@ def score_of_test(run: Path, name: str) -> float:
 
 
 def draw_ptb_run(axes: plt.Axes, run: str) -> None:
-    """Training and validation curves of a run and its test score."""
+    """A run's validation curve, named at its end with the test score."""
     name, colour = PTB_RUNS[run]
-    train, valid = read_rows(PTB / run, "train"), read_rows(PTB / run, "valid")
-    label = f"{name}: test {score_of_test(PTB / run, 'nll_bits'):.3f} bits per character"
-    axes.plot([r["seconds"] / 60 for r in train], [r["bpc"] for r in train], colour, alpha=0.3)
-    minutes, bits = [r["seconds"] / 60 for r in valid], [r["bpc"] for r in valid]
-    axes.plot(minutes, bits, colour, marker="o", label=label)
+    rows = read_rows(PTB / run, "valid")
+    thousands, bits = [row["step"] / 1000 for row in rows], [row["bpc"] for row in rows]
+    axes.plot(thousands, bits, colour)
+    label = f"{name}: test {score_of_test(PTB / run, 'nll_bits'):.3f}"
+    axes.annotate(label, (thousands[-1], bits[-1]), (6, 0), textcoords="offset points",
+                  color=colour, va="center")  # fmt: skip
 
 
 def draw_ptb() -> None:
-    """Penn Treebank at size small."""
-    figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    """Penn Treebank: curves against steps, of 16 lines in every run."""
+    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
     for run in PTB_RUNS:
         draw_ptb_run(axes, run)
-    axes.axhline(2.0, color="0.7", linestyle=":")
-    axes.set(ylim=(1.3, 4.5), xlabel="minutes on two cores that also did other work")
-    axes.set(ylabel="bits per character", title="Penn Treebank: training (faint), validation")
-    axes.legend()
-    figure.savefig("docs/ptb_small.png", dpi=110)
+    for text, bits in PTB_PUBLISHED.items():
+        axes.axhline(bits, color="0.8", linewidth=0.8, zorder=0)
+        axes.annotate(f"{text}, published", (60, bits), color="0.5", fontsize=8, va="bottom",
+                      ha="right")  # fmt: skip
+    axes.set(xlim=(0, 60), ylim=(1.35, 2.25), xlabel="thousands of training steps, 16 lines each")
+    axes.set(ylabel="bits per character", title="Penn Treebank: validation ELBO, test NLL")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig("docs/ptb_char.png", dpi=110)
 
 
 def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:

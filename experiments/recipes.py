@@ -117,6 +117,7 @@ RECIPES = (
     Recipe(LONG_PIECES, experiment=("polyphonic",), dataset=("muse_data", "piano_midi")),
     Recipe({"dropout": 0.2}, ("small",), AF_MODELS, MUSIC_EXPERIMENTS),
     Recipe({"mixtures": 8}, ("tuned",), AS_LANGUAGE_MODELS, MUSIC_EXPERIMENTS),
+    Recipe({"average": 0.995}, ("tuned",), ("af_codebook", "gated"), MUSIC_EXPERIMENTS),
     Recipe({"patience": 4}, ("paper",), ("lstm",), MUSIC_EXPERIMENTS),
     Recipe({"max_length": 1024}, experiment=("midi",)),
     Recipe(NO_KL, model=AS_LANGUAGE_MODELS),

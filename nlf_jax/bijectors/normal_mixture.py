@@ -65,13 +65,19 @@ def _noise(log_weights: Array, u: Array) -> Array:
 
 @jax.custom_jvp
 def _solve(log_weights, means, noise):
-    def function(y):
-        value, log_slope = mixture_to_noise(log_weights, y[..., None] - means)
-        return value - noise, jnp.exp(log_slope)
+    # Mirrored where the noise is positive, so that F is in its lower half.
+    sign = jnp.where(noise > 0, -1.0, 1.0)
+    means, noise = sign[..., None] * means, sign * noise
+    log_p = log_ndtr(noise)
 
-    # Where all components were at m_k it would be m_k + noise.
-    low, high = means.min(-1) + noise, means.max(-1) + noise
-    return solve_increasing(function, low, high)
+    def function(y):
+        u = y[..., None] - means
+        log_cdf = jax.nn.logsumexp(log_weights + log_ndtr(u), axis=-1)
+        log_density = jax.nn.logsumexp(log_weights + _log_density(u), axis=-1)
+        return log_cdf - log_p, jnp.exp(log_density - log_cdf)
+
+    # Were all components at m_k it would be m_k + noise.
+    return sign * solve_increasing(function, means.min(-1) + noise, means.max(-1) + noise)
 
 
 @_solve.defjvp

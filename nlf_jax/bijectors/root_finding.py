@@ -1,4 +1,4 @@
-"""Roots in float32 and a fixed number of steps; derivatives by the implicit function theorem.
+"""Roots in float32 and a bounded number of steps; derivatives by the implicit function theorem.
 
 ``solve_bump``: u + k / (1 + u^2) = s, to which every NLSq transform reduces. ``solve_increasing``:
 any increasing function.
@@ -14,7 +14,8 @@ BISECTIONS = 3
 HALLEY_STEPS = 3
 # Beyond it the root is s to float32 rounding, and the cubic would overflow.
 LARGE = 1000.0
-SAFEGUARDED_STEPS = 48
+MOST_STEPS = 48
+TWO_ULPS = 2.0**-22
 SMALLEST_SLOPE = 1e-30
 
 
@@ -78,22 +79,27 @@ def solve_increasing(
 ) -> Float[Array, "*n"]:
     """The root of an increasing function between low and high, elementwise.
 
-    Newton's method for a fixed number of steps, and a bisection where that would leave the bracket
-    or is not at least twice as short as the step before, so that slow progress ends at once.
-    Derivatives are the caller's, by the implicit function theorem.
+    Newton's method, and a bisection where that would leave the bracket or is not at least twice as
+    short as the step before, so that slow progress ends at once. It ends when no element moves by
+    more than two ulps, or after ``MOST_STEPS``. Derivatives are the caller's, by the implicit
+    function theorem.
 
     Args:
       function: x -> (value, derivative).
     """
 
-    def step(_, carry):
-        x, low, high, last = carry
+    def step(carry):
+        number, x, low, high, last = carry
         value, slope = function(x)
         low, high = jnp.where(value < 0, x, low), jnp.where(value > 0, x, high)
         move = -value / jnp.maximum(slope, SMALLEST_SLOPE)
         fine = (x + move > low) & (x + move < high) & (2 * jnp.abs(move) < jnp.abs(last))
         move = jnp.where(fine, move, 0.5 * low + 0.5 * high - x)
-        return x + move, low, high, move
+        return number + 1, x + move, low, high, jnp.where(value == 0, 0.0, move)
 
-    start = (0.5 * low + 0.5 * high, low, high, high - low)
-    return jax.lax.fori_loop(0, SAFEGUARDED_STEPS, step, start)[0]
+    def moves(carry):
+        number, x, _, _, move = carry
+        return (number < MOST_STEPS) & jnp.any(jnp.abs(move) > TWO_ULPS * jnp.abs(x))
+
+    start = (0, 0.5 * low + 0.5 * high, low, high, high - low)
+    return jax.lax.while_loop(moves, step, start)[1]
