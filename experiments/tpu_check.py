@@ -5,8 +5,8 @@
 `jax.export` makes the StableHLO module that the accelerator's compiler is given, without having
 one. The check reads its text: no float64, nothing that calls back to the host or a library of one
 platform, static shapes, and HIGHEST precision on every float32 product; only if bfloat16 products
-are asked for may the factors of some be rounded to that. It prints a table; the exit code is 1 if
-a module has a problem.
+are asked for may the factors of some be rounded to that. Where a flow draws in parallel, no loop
+may go over the steps. It prints a table; the exit code is 1 if a module has a problem.
 """
 
 import argparse
@@ -33,6 +33,11 @@ from nlf_jax.training.state import Updates, create_state, make_train_step
 PLATFORMS = ("tpu", "cuda")
 NUM_ROWS, NUM_LETTERS, GRAD_CLIP = 4, 51, 1.0
 _PRODUCT = re.compile(r"stablehlo\.(?:dot_general|dot|convolution)\b.*")
+_FUNCTION = re.compile(r"\bfunc\.func\b")
+_WHILE = re.compile(
+    r"stablehlo\.while\b[^{]*cond \{\s*%\w+ = stablehlo\.compare\s+LT, %\w+, (%\w+),"
+)
+_NUMBER = re.compile(r"(%\w+) = stablehlo\.constant dense<(\d+)> : tensor<i32>")
 _FORBIDDEN = {
     "float64": re.compile(r"[<x ]f64\b"),
     "host transfer": re.compile(r"stablehlo\.(?:send|recv|infeed|outfeed)\b"),
@@ -42,11 +47,16 @@ _FORBIDDEN = {
 
 
 class Program(NamedTuple):
-    """A jitted function and the shapes that it is lowered for."""
+    """A jitted function and the shapes that it is lowered for.
+
+    Attributes:
+      parallel_over: a number of rounds that no loop may have, the number of steps; 0: any may.
+    """
 
     name: str
     function: Any
     arguments: tuple[Any, ...]
+    parallel_over: int = 0
 
 
 class Report(NamedTuple):
@@ -54,22 +64,36 @@ class Report(NamedTuple):
 
     Attributes:
       products: number of matrix products.
-      loops: number of while loops.
+      loops: rounds of every while loop; 0 where these are not a constant.
       size: characters of its text.
       problems: what is wrong, in words; empty if nothing is.
     """
 
     products: int
-    loops: int
+    loops: list[int]
     size: int
     problems: list[str]
 
 
-# Symbols, keys, and keys of a frame that depend on each other.
-EMISSIONS = {
+_FRAMES = {"emission": "bernoulli", "mixtures": 2, "frame_units": 16}
+_FACTORISED = {"posterior": "factorised"}
+# Symbols, keys, keys of a frame that depend on each other; then what else a network is made of.
+VARIANTS = {
     "categorical": {"emission": "categorical"},
     "bernoulli": {"emission": "bernoulli"},
-    "frames": {"emission": "bernoulli", "mixtures": 2, "frame_units": 16},
+    "frames": _FRAMES,
+    "factorised": _FACTORISED,
+    "factorised frames": _FACTORISED | _FRAMES,
+    "gated": {"recurrence": "gated"},
+    "gated factorised": {"recurrence": "gated"} | _FACTORISED,
+    "mixture": {"transform": "mixture"},
+}
+# The likelihood is the same code in every flow model: one of them with all of it is enough.
+VARIANTS_OF = {
+    "af_scf": tuple(VARIANTS),
+    "iaf_scf": ("categorical", "gated", "gated factorised", "mixture"),
+    "af_codebook": ("categorical", "frames", "gated"),
+    "gated": ("categorical", "frames"),
 }
 
 
@@ -84,7 +108,17 @@ def inspect(module: str, allowed: str = "float32") -> Report:
     imprecise = [line for line in products if "f32" in line and _is_imprecise(line, allowed)]
     if imprecise:
         problems.append(f"{len(imprecise)} x product without HIGHEST, for instance {imprecise[0]}")
-    return Report(len(products), module.count("stablehlo.while"), len(module), problems)
+    return Report(len(products), loops(module), len(module), problems)
+
+
+def loops(module: str) -> list[int]:
+    """Rounds of every while loop of a module; 0 where these are not a constant."""
+    rounds = []
+    for function in _FUNCTION.split(module):
+        numbers = dict(_NUMBER.findall(function))
+        known = [int(numbers.get(name, 0)) for name in _WHILE.findall(function)]
+        rounds += known + [0] * (function.count("stablehlo.while") - len(known))
+    return rounds
 
 
 def _is_imprecise(product: str, allowed: str) -> bool:
@@ -106,9 +140,12 @@ def lower(program: Program, platform: str) -> str:
 def check(program: Program, platform: str, products: str = "float32") -> Report:
     """Lowers and inspects; a program that cannot be lowered has that as its problem."""
     try:
-        return inspect(lower(program, platform), products)
+        report = inspect(lower(program, platform), products)
     except (ValueError, NotImplementedError) as error:
-        return Report(0, 0, 0, [f"cannot be lowered: {first_line(error)}"])
+        return Report(0, [], 0, [f"cannot be lowered: {first_line(error)}"])
+    if program.parallel_over and not {0, program.parallel_over}.isdisjoint(report.loops):
+        report.problems.append(f"a loop over {program.parallel_over} steps")
+    return report
 
 
 def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
@@ -127,7 +164,9 @@ def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
     yield Program("train step", step, (state, x, lengths, number, number))
     nll = jax.jit(partial(importance_weighted_nll, num_samples=2))
     yield Program("nll", nll, (state.model, x, lengths, state.key))
-    yield Program("sample", jax.jit(partial(sample, num_samples=2)), (state.model, state.key))
+    draw = jax.jit(partial(sample, num_samples=2))
+    parallel = config.model.startswith("iaf") and config.recurrence == "gated"
+    yield Program("sample", draw, (state.model, state.key), max_length if parallel else 0)
 
 
 def main() -> int:
@@ -137,21 +176,20 @@ def main() -> int:
     parser.add_argument("--models", default=",".join(options.MODELS), help="with commas between")
     parser.add_argument("--products", choices=PRODUCTS, default="float32")
     arguments = parser.parse_args()
-    print(f"{'model':<12}{'emission':<13}{'program':<11}{'for':<6}{'products':>8}", end="")
+    print(f"{'model':<12}{'of':<19}{'program':<11}{'for':<6}{'products':>8}", end="")
     print(f"{'loops':>7}{'KB':>7}{'seconds':>9}  problems", flush=True)
     failed = 0
     for model in arguments.models.split(","):
-        # The likelihood is the same code in every flow model: one of them with bits is enough.
-        for emission in EMISSIONS if model == "af_scf" else ("categorical",):
-            failed += _check(model, emission, arguments.size, arguments.products)
+        for variant in VARIANTS_OF.get(model, ("categorical",)):
+            failed += _check(model, variant, arguments.size, arguments.products)
     print(f"{failed} modules with problems" if failed else "no problems")
     return int(failed > 0)
 
 
-def _check(model: str, emission: str, size: str, products: str) -> int:
+def _check(model: str, variant: str, size: str, products: str) -> int:
     """Prints the rows of a model; gives the number of its modules with problems."""
     config = options.get_config("ptb_char", model, size)
-    config.update(EMISSIONS[emission], products=products)
+    config.update(VARIANTS[variant], products=products)
     failed = 0
     for program in programs(model_config(config.to_dict()), config.max_length):
         for platform in PLATFORMS:
@@ -159,8 +197,8 @@ def _check(model: str, emission: str, size: str, products: str) -> int:
             report = check(program, platform, products)
             failed += bool(report.problems)
             print(
-                f"{model:<12}{emission:<13}{program.name:<11}{platform:<6}{report.products:>8}"
-                f"{report.loops:>7}{report.size // 1000:>7}{time.monotonic() - start:>9.1f}  "
+                f"{model:<12}{variant:<19}{program.name:<11}{platform:<6}{report.products:>8}"
+                f"{len(report.loops):>7}{report.size // 1000:>7}{time.monotonic() - start:>9.1f}  "
                 f"{'; '.join(report.problems) or 'none'}",
                 flush=True,
             )
