@@ -16,22 +16,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from experiments import options
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models import FLOW_MODELS
-from nlf_jax.models.priors import create_prior
+from nlf_jax.models import FLOW_MODELS, create_network
 from nlf_jax.training.checkpoints import model_config
 
-SPREAD = 0.05
+SPREAD, NUM_LETTERS = 0.05, 51
+# A model and what is different of it.
+ROWS: tuple[tuple[str, dict[str, str]], ...] = (
+    *((model, {"transform": name}) for model in FLOW_MODELS for name in ("nlsq", "affine")),
+    *((model, {"transform": "mixture"}) for model in ("af_scf", "iaf_scf")),
+    *((model, {"recurrence": "gated"}) for model in ("af_scf", "iaf_scf", "af_codebook")),
+    ("af_codebook", {}),
+)
 
 
-def make_flow(model: str, transform: str, max_length: int) -> tuple[Bijector, int]:
+def make_flow(model: str, changes: dict[str, str], max_length: int) -> tuple[Bijector, int]:
     """A prior at size small, away from its start as the identity, and its latent dimensions."""
-    config = options.get_config("ptb_char", model, "small").to_dict() | {"transform": transform}
-    flow = create_prior(model_config(config), max_length, nnx.Rngs(0))
+    config = options.get_config("ptb_char", model, "small").to_dict() | changes
+    sizes = {"num_symbols": NUM_LETTERS, "max_length": max_length, "key": jax.random.key(0)}
+    network: Any = create_network(model_config(config), **sizes)
+    flow = network.prior
     leaves, structure = jax.tree.flatten(flow)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [p + SPREAD * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
@@ -59,16 +66,16 @@ def seconds(function: Callable, *arguments: Any) -> float:
     return time.perf_counter() - start
 
 
-def make_row(model: str, transform: str, batch: int, steps: int) -> dict[str, Any]:
+def make_row(model: str, changes: dict[str, str], batch: int, steps: int) -> dict[str, Any]:
     """A flow with its noise and latent, compiled, and what does not depend on time."""
-    flow, size = make_flow(model, transform, steps)
+    flow, size = make_flow(model, changes, steps)
     noise = jax.random.normal(jax.random.key(0), (batch, steps, size))
     latent, _ = sample(flow, noise)
     back, _ = density(flow, latent)
     error = float(jnp.abs(back - noise).max())
     row = {"flow": flow, "noise": noise, "latent": latent, "error": error}
     parameters = sum(leaf.size for leaf in jax.tree.leaves(flow))
-    return row | {"name": f"{model} {transform}", "parameters": parameters}
+    return row | {"name": " ".join([model, *changes.values()]), "parameters": parameters}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,11 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args(argv)
-    rows = [
-        make_row(model, transform, args.batch, args.steps)
-        for model in FLOW_MODELS
-        for transform in ("nlsq", "affine")
-    ]
+    rows = [make_row(model, changes, args.batch, args.steps) for model, changes in ROWS]
     times = [
         [
             (seconds(density, r["flow"], r["latent"]), seconds(sample, r["flow"], r["noise"]))

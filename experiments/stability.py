@@ -4,7 +4,8 @@
 
 Size small; options as in training. Appends a JSON line for each run to --output and leaves out runs
 that are in it already, so that a stopped command goes on where it was. The shorter runs of several
-seeds have --steps=400 --seeds=0,1,2,3,4 --config.kl_zero_epochs=2 --config.kl_ramp_epochs=4.
+seeds have --steps=400 --seeds=0,1,2,3,4 --config.kl_zero_epochs=2 --config.kl_ramp_epochs=4. More
+flags, for instance --config.recurrence=gated, are handed on to training.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from experiments import launch, options, polyphonic, ptb_char
 from experiments.flags import parse, training_config
 from experiments.tool import exit_code
 from nlf_jax.data.corpus import Corpus
-from nlf_jax.models import FLOW_MODELS
+from nlf_jax.models import FLOW_MODELS, LATENT_MODELS
 from nlf_jax.training.loop import Trainer
 
 EXPERIMENTS = {
@@ -67,21 +68,28 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def runs(models: list[str], transforms: list[str], seeds: list[str]) -> list[tuple[str, ...]]:
+    """The flags of every run; a model without scalar transforms is run once for all of them."""
+    found = {}
+    for model, transform, seed in itertools.product(models, transforms, seeds):
+        chosen = [f"--config.transform={transform}"] if model in FLOW_MODELS else []
+        found[(f"--model={model}", *chosen, f"--config.seed={seed}")] = None
+    return list(found)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit code is 1 if a run had a step that was not finite."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", choices=EXPERIMENTS, required=True)
-    parser.add_argument("--models", default=",".join(FLOW_MODELS))
+    parser.add_argument("--models", default=",".join(LATENT_MODELS))
     parser.add_argument("--transforms", default="nlsq,affine")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--output", type=Path, default=Path("stability.jsonl"))
     args, overrides = parser.parse_known_args(argv)
     launch.use_compilation_cache()
-    lists = (args.models.split(","), args.transforms.split(","), args.seeds.split(","))
     failures = 0
-    for model, transform, seed in itertools.product(*lists):
-        flags = [f"--model={model}", f"--config.transform={transform}", f"--config.seed={seed}"]
+    for flags in runs(args.models.split(","), args.transforms.split(","), args.seeds.split(",")):
         result = _run_once(args, [*flags, *overrides])
         failures += bool(result["skipped"] or result["rows_not_finite"])
         print(json.dumps(result), flush=True)
