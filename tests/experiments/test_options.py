@@ -1,10 +1,11 @@
 import pytest
 
 from experiments import options
-from experiments.flags import parse, scoring_config
+from experiments.flags import parse, scoring_config, training_config
 from nlf_jax.errors import UserError
 from nlf_jax.models import MODELS
 from nlf_jax.training.checkpoints import model_config
+from nlf_jax.training.state import Updates
 
 PAPER = {
     "embedding": 500, "hidden": 500, "latent": 50, "lstm_layers": 2, "flow_layers": 5,
@@ -49,12 +50,36 @@ def test_every_combination_is_valid_and_survives_json(experiment, model, size):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_tuned_recipes_are_for_music(model):
-    made = options.get_config("polyphonic", model, "tuned", "jsb_chorales")
+def test_tuned_recipes_are_for_music_and_penn_treebank(model):
+    music = options.get_config("polyphonic", model, "tuned", "jsb_chorales")
+    options.validate(music)
+    assert music.frame_units > 0
+    text = options.get_config("ptb_char", model, "tuned")
+    options.validate(text)
+    assert (text.frame_units, text.emission) == (0, "categorical")
+    with pytest.raises(UserError, match="text has tiny, small and paper"):
+        options.get_config("text", model, "tuned")
+
+
+def test_recipes_depend_on_the_recurrence():
+    chosen = {
+        kind: options.get_config("ptb_char", "af_codebook", "tuned", recurrence=kind)
+        for kind in (None, "lstm", "gated")
+    }
+    assert chosen[None] == chosen["lstm"]
+    assert (chosen["gated"].recurrence, chosen["gated"].adam_b2) == ("gated", 0.99)
+    assert (chosen["lstm"].recurrence, chosen["lstm"].adam_b2) == ("lstm", 0.999)
+    assert chosen["gated"].lstm_layers != chosen["lstm"].lstm_layers
+    line = parse(["--model=af_codebook", "--size=tuned", "--config.recurrence=gated"], {})
+    assert training_config("ptb_char", line) == chosen["gated"]
+    assert options.get_config("ptb_char", "gated", "small").adam_b2 == 0.99
+
+
+def test_the_average_of_weights_is_reachable():
+    made = config(average="0.995", weight_decay="0.1", adam_b2="0.99")
     options.validate(made)
-    assert made.frame_units > 0
-    with pytest.raises(UserError, match="ptb_char has tiny, small and paper"):
-        options.get_config("ptb_char", model, "tuned")
+    updates = Updates(**{name: made[name] for name in Updates._fields})
+    assert (updates.average, updates.weight_decay, updates.adam_b2) == (0.995, 0.1, 0.99)
 
 
 def test_models_are_those_of_the_package():

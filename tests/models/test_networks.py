@@ -1,15 +1,19 @@
 """What a configuration builds and refuses."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from nlf_jax.errors import UserError
 from nlf_jax.models import MODELS, ModelConfig, create_network
 from nlf_jax.models.emissions import Bernoulli, Categorical
+from nlf_jax.nn.gated import GatedStack
+from nlf_jax.nn.lstm import LSTM, BiLSTM
 
 TINY = ModelConfig(embedding=3, hidden=4, latent=2, flow_layers=2, flow_hidden=3, tied=False)
 SIZES = {"num_symbols": 5, "max_length": 6, "key": jax.random.key(0)}
@@ -26,16 +30,34 @@ def test_every_leaf_is_a_float32_parameter_drawn_from_the_key(model):
     assert not all((a == b).all() for a, b in zip(leaves, other, strict=True))
 
 
-@pytest.mark.parametrize("model", ["af_scf", "lstm"])
+@pytest.mark.parametrize("model", ["af_scf", "lstm", "gated", "af_codebook"])
 def test_output_weights_are_tied_to_the_embedding_or_not(model):
-    tied = create_network(replace(TINY, model=model, tied=True, hidden=3), **SIZES)
-    untied = create_network(replace(TINY, model=model), **SIZES)
+    tied = make(model, tied=True, hidden=3)
+    untied = make(model)
 
     def output(network):
-        return network.out if model == "lstm" else network.likelihood.out
+        network = getattr(network, "language_model", network)
+        return getattr(network, "likelihood", network).out
 
+    # A language model's are of the embedding's size in any case.
+    width = 4 if model == "af_scf" else 3
     assert output(tied).weight is None
-    assert output(untied).weight.shape == (5, 3 if model == "lstm" else 4)
+    assert output(untied).weight.shape == (5, width)
+
+
+def make(model, **changes):
+    """Only the shapes."""
+    return jax.eval_shape(partial(create_network, replace(TINY, model=model, **changes), **SIZES))
+
+
+@pytest.mark.parametrize("model", ["af_scf", "iaf_af", "af_codebook", "gated"])
+def test_no_lstm_is_left_with_the_gated_recurrence(model):
+    recurrence = "lstm" if model == "gated" else "gated"
+    network = make(model, recurrence=recurrence)
+    assert network.config.recurrence == "gated"
+    modules = [type(module) for _, module in nnx.iter_modules(network)]
+    assert GatedStack in modules
+    assert not {LSTM, BiLSTM} & set(modules)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +76,14 @@ def test_output_weights_are_tied_to_the_embedding_or_not(model):
         ({"frame_units": -1, "emission": "bernoulli"}, "frame_units is -1"),
         ({"products": "float16"}, "bfloat16"),
         ({"model": "iaf_scf", "latent": 1}, "latent must be >= 2"),
+        ({"recurrence": "gru"}, "lstm, gated"),
+        ({"model": "lstm", "recurrence": "gated"}, "the model lstm has no recurrence 'gated'"),
+        ({"posterior": "mean"}, "factorised"),
+        ({"code_reading": "none"}, "denoised, raw, mix"),
+        ({"code_width": 0.0}, "code_width is 0.0"),
+        ({"code_width": float("nan")}, "code_width is nan"),
+        ({"mixture_components": 0}, "mixture_components is 0"),
+        ({"model": "af_codebook", "emission": "bernoulli"}, "needs frame_units of at least 1"),
     ],
 )
 def test_wrong_configurations(changes, message):

@@ -22,6 +22,7 @@ def make_state(value):
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         model=SequenceModel(network=network, length_log_prob=jnp.zeros(4)),
+        raw={"weight": jnp.full((300,), value + 0.5), "bias": jnp.ones(2)},
         opt_state=(jnp.full((300,), -value),),
         step=zero + int(value),
         key=jax.random.key(3),

@@ -25,11 +25,12 @@ def model(make_config):
     return SequenceModel(network=network, length_log_prob=jnp.full(5, np.log(0.2), jnp.float32))
 
 
-def start(model, name="sgd", clip=0.1):
-    state = create_state(model, Updates(name, clip), jax.random.key(7))
+def start(model, name="sgd", clip=0.1, **changes):
+    updates = Updates(name, clip, **changes)
+    state = create_state(model, updates, jax.random.key(7))
     # Copied, as donation would take the fixture's arrays away, and placed as the loop does.
     state = replicate(jax.tree.map(jnp.copy, state), make_mesh(1))
-    return state, make_train_step(Updates(name, clip), num_samples=1)
+    return state, make_train_step(updates, num_samples=1)
 
 
 def step(train_step, state, rate=0.5):
@@ -125,3 +126,55 @@ def test_accumulated_gradients_make_one_update(model):
         np.testing.assert_array_equal(value, start_at[name])
     twice, _ = step(train_step, once)
     assert any((v != start_at[n]).any() for n, v in to_arrays(twice.model.network).items())
+
+
+def test_scored_network_is_an_average_of_the_trained_one(model):
+    """With the decay (1 + n) / (10 + n), 0.1, 2/11, 0.25, until that is more than 0.2."""
+    state, train_step = start(model, average=0.2)
+    plain, plain_step = start(model)
+    average = to_arrays(jax.tree.map(jnp.copy, model.network))
+    for decay in (0.1, 2 / 11, 0.2, 0.2):
+        state, _ = step(train_step, state)
+        plain, _ = step(plain_step, plain)
+        trained = to_arrays(plain.model.network)
+        average = {n: decay * value + (1 - decay) * trained[n] for n, value in average.items()}
+        for name, value in to_arrays(state.raw).items():
+            np.testing.assert_array_equal(value, trained[name])
+        for name, value in to_arrays(state.model.network).items():
+            np.testing.assert_allclose(value, average[name], rtol=1e-5, atol=1e-7)
+    assert plain.raw is None
+
+
+def test_skipped_steps_leave_the_average(model):
+    state, train_step = start(model, average=0.9)
+    state, _ = step(train_step, state)
+    broken = state.replace(model=state.model.replace(length_log_prob=jnp.full(5, jnp.nan)))
+    before = to_arrays((broken.model.network, broken.raw, broken.opt_state))
+    broken, metrics = step(train_step, broken)
+    assert bool(metrics.skipped)
+    after = to_arrays((broken.model.network, broken.raw, broken.opt_state))
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_weight_decay_is_of_matrices_and_not_of_the_gradient():
+    network = {"matrix": jnp.full((2, 3), 2.0), "vector": jnp.full(3, 2.0), "number": jnp.ones(())}
+    zero = jax.tree.map(jnp.zeros_like, network)
+    optimizer = make_optimizer(Updates(weight_decay=0.25))
+    directions, _ = optimizer.update(zero, optimizer.init(network), network)
+    np.testing.assert_allclose(directions["matrix"], 0.5)
+    assert not directions["vector"].any()
+    assert not directions["number"].any()
+    # Adam divides by the size of a gradient, but not the decay.
+    ones = jax.tree.map(jnp.ones_like, network)
+    directions, _ = optimizer.update(ones, optimizer.init(network), network)
+    np.testing.assert_allclose(directions["matrix"], 1.5, rtol=1e-5)
+
+
+def test_decay_of_adams_mean_square():
+    """After a gradient of 1 and one of 0: means 0.09 / 0.19 and b2 (1 - b2) / (1 - b2^2)."""
+    for b2 in (0.5, 0.999):
+        optimizer = make_optimizer(Updates(adam_b2=b2))
+        _, state = optimizer.update(jnp.ones(1), optimizer.init(jnp.zeros(1)))
+        direction, _ = optimizer.update(jnp.zeros(1), state)
+        expected = 0.09 / 0.19 / np.sqrt(b2 * (1 - b2) / (1 - b2**2))
+        np.testing.assert_allclose(direction, expected, rtol=1e-4)
