@@ -193,6 +193,10 @@ class CodebookFlow(LatentVariableModel):
         mask = step_mask(length if known is None else known, x.shape[0])
         return self.prior.encode(self.emission.hide(x, mask))
 
+    def tempered(self, noise, length, temperatures):
+        """See ``LatentVariableModel``; the noise keeps its size, or z would lie between codes."""
+        return noise, SequenceContext(length, temperatures=temperatures)
+
     def scores(self, z, length):
         """See ``LatentVariableModel``."""
         z = jnp.where(step_mask(length, z.shape[0])[..., None], z, 0.0)

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from nlf_jax.bijectors.base import standard_normal_log_prob
+from nlf_jax.bijectors.codebook import Codebook
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models import ModelConfig
 from nlf_jax.models.priors import create_prior
@@ -42,19 +43,29 @@ def features(z):
 
 @pytest.mark.parametrize("model", SHAPES)
 def test_density_is_normalised_and_fits_the_samples(model):
-    prior, shape = make_prior(model), SHAPES[model]
-    context = SequenceContext(jnp.int32(shape[0]))
+    shape = SHAPES[model]
+    check(make_prior(model), shape, SequenceContext(jnp.int32(shape[0])))
+
+
+def test_density_of_a_codebook():
+    """Three codes a few widths apart, one of which is rare."""
+    codebook = drawn(lambda: Codebook(3, 2, 0.5, rngs=nnx.Rngs(0)), seed=1, scale=1.0)
+    check(codebook, (2,), jnp.array([0.0, 1.0, -3.0]))
+
+
+def check(flow, shape, context):
+    """That the density integrates to one and fits the samples."""
 
     @jax.jit
     @jax.vmap
     def density(z):
-        noise, log_det = prior.inverse_and_log_det(z.reshape(shape), context)
+        noise, log_det = flow.inverse_and_log_det(z.reshape(shape), context)
         return jnp.exp((standard_normal_log_prob(noise) + log_det).sum())
 
     @jax.jit
     @jax.vmap
     def generate(noise):
-        return prior.forward_and_log_det(noise, context)[0].reshape(2)
+        return flow.forward_and_log_det(noise, context)[0].reshape(2)
 
     points, area = grid()
     mass = np.asarray(density(points), np.float64) * area

@@ -12,7 +12,14 @@ from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.nn.position import step_mask
 from nlf_jax.objectives import elbo, importance_weighted_nll
-from tests.models.tiny import MAX_LENGTH, NUM_SYMBOLS, all_texts, make_batch, make_model
+from tests.models.tiny import (
+    MAX_LENGTH,
+    NUM_SYMBOLS,
+    all_rolls,
+    all_texts,
+    make_batch,
+    make_model,
+)
 
 KEY = jax.random.key(11)
 FRAMES = {"mixtures": 2, "frame_units": 5}
@@ -58,7 +65,9 @@ def long_and_short_way(network, x, lengths):
     ("emission", "reading"),
     [
         ("categorical", "denoised"),
+        ("categorical", "raw"),
         ("categorical", "mix"),
+        ("bernoulli", "denoised"),
         ("bernoulli", "raw"),
         ("bernoulli", "mix"),
     ],
@@ -140,6 +149,49 @@ def test_continuations_follow_the_language_model():
     ]
     ours, its = (np.bincount(s[:, 1], minlength=NUM_SYMBOLS) / 4000 for s in symbols)
     np.testing.assert_allclose(ours, its, atol=0.03)
+
+
+def test_probabilities_of_all_rolls_add_up_and_samples_follow_them():
+    """A temperature of 1 is the model's; keys depend on each other and on the other step."""
+    model = codebook("bernoulli", code_reading="mix", code_width=0.6)
+    x, lengths = all_rolls(2)
+    score = jax.jit(partial(importance_weighted_nll, num_samples=500))
+    p = np.exp(-np.asarray(score(model, x, lengths, KEY)) - model.length_log_prob[2])
+    np.testing.assert_allclose(p.sum(), 1, atol=0.02)
+    symbols = nlf_jax.sample(model, KEY, num_samples=20_000, length=2, temperature=1.0).symbols
+    counts = np.bincount(np.asarray(symbols).reshape(-1, 6) @ 2 ** np.arange(5, -1, -1)) / 20_000
+    # Of a probability of 0.1, 0.002 each for the samples and the weights.
+    np.testing.assert_allclose(counts, p, atol=0.01)
+
+
+@each_emission
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_temperature_divides_the_logits_as_in_the_language_model(emission, temperature):
+    model = codebook(emission)
+
+    def frequencies(model):
+        options = {"num_samples": 8000, "length": 2, "temperature": temperature}
+        symbols = np.asarray(nlf_jax.sample(model, KEY, **options).symbols)
+        if emission == "bernoulli":
+            symbols = symbols @ 2 ** np.arange(NUM_SYMBOLS)
+        return np.bincount(symbols @ [8, 1], minlength=64) / 8000
+
+    # Of a probability of 0.25, 0.005 each.
+    expected = frequencies(language_model(model))
+    np.testing.assert_allclose(frequencies(model), expected, atol=0.03)
+
+
+def test_a_factorised_posterior_of_frames_reads_one_frame():
+    network = make_model("iaf_scf", "bernoulli", posterior="factorised").network
+    x, length = make_batch("bernoulli")[0][0], jnp.int32(MAX_LENGTH)
+    of_x, of_other = (network.encode(jnp.asarray(frames), length) for frames in (x, 1 - x))
+    mixed = network.encode(jnp.asarray(np.concatenate([x[:2], 1 - x[2:]])), length)
+    for ours, left, right in zip(mixed, of_x, of_other, strict=True):
+        np.testing.assert_array_equal(ours, np.concatenate([left[:2], right[2:]]))
+    assert (of_x.mean != of_other.mean).all()
+    read = jax.jacfwd(lambda z: network.scores(z, length))(of_x.mean)
+    apart = ~np.eye(MAX_LENGTH, dtype=bool)
+    assert (np.abs(read).sum((1, 3))[apart] == 0).all()
 
 
 def test_a_factorised_posterior_reads_one_symbol_and_is_decoded_by_bayes_rule():

@@ -77,8 +77,9 @@ def test_continuations_begin_with_the_opening(model, emission):
     assert (symbols[np.arange(MAX_LENGTH) >= lengths[:, None]] == 0).all()
 
 
-def test_greedy_lstm_goes_on_as_it_would():
-    model = tied("lstm")
+@pytest.mark.parametrize("model", ["lstm", "gated"])
+def test_greedy_language_model_goes_on_as_it_would(model):
+    model = tied(model)
     whole = sample(model, KEY, length=4, greedy=True).symbols
     for known in (1, 3):
         drawn = continue_from(model, whole[0, :known], KEY, length=4, greedy=True)

@@ -18,6 +18,7 @@ from tests.models.tiny import (
 
 KEY = jax.random.key(7)
 CASES = [("af_scf", "categorical"), ("iaf_scf", "bernoulli"), ("lstm", "categorical")]
+CASES += [("gated", "categorical"), ("af_codebook", "categorical"), ("af_codebook", "bernoulli")]
 each_model = pytest.mark.parametrize(("model", "emission"), CASES)
 GARBAGE = {"categorical": [-7, 999], "bernoulli": [np.nan, 1e30]}
 
@@ -98,10 +99,12 @@ def test_probabilities_of_all_texts_sum_to_one(model):
 
 
 @pytest.mark.parametrize(
-    ("emission", "sequences"), [("categorical", all_texts(2)), ("bernoulli", all_rolls(2))]
+    ("model", "emission"),
+    [("lstm", "categorical"), ("lstm", "bernoulli"), ("gated", "categorical")],
 )
-def test_lstm_probabilities_sum_to_one(emission, sequences):
-    model = make_model("lstm", emission)
+def test_probabilities_of_a_language_model_sum_to_one(model, emission):
+    sequences = all_texts(2) if emission == "categorical" else all_rolls(2)
+    model = make_model(model, emission)
     bound = elbo(model, *sequences, KEY)
     log_prob = bound.elbo - bound.length_log_prob
     np.testing.assert_allclose(jnp.exp(log_prob).sum(), 1, atol=1e-5)
@@ -110,7 +113,14 @@ def test_lstm_probabilities_sum_to_one(emission, sequences):
 
 @pytest.mark.parametrize(
     ("model", "kind"),
-    [("af_scf", "dropout"), ("iaf_scf", "dropout"), ("lstm", "dropout"), ("af_af", "vae_dropout")],
+    [
+        ("af_scf", "dropout"),
+        ("iaf_scf", "dropout"),
+        ("lstm", "dropout"),
+        ("gated", "dropout"),
+        ("af_codebook", "dropout"),
+        ("af_af", "vae_dropout"),
+    ],
 )
 def test_dropout_is_on_in_training_only(model, kind):
     batch = make_batch()

@@ -18,7 +18,7 @@ from tests.models.tiny import (
 )
 
 KEY = jax.random.key(3)
-each_kind = pytest.mark.parametrize("model", ["af_af", "iaf_scf", "lstm"])
+each_kind = pytest.mark.parametrize("model", ["af_af", "iaf_scf", "lstm", "af_codebook"])
 
 
 @each_kind
@@ -66,8 +66,9 @@ def test_inside_jit_and_vmap(model):
         np.testing.assert_array_equal(together.lengths[row], alone.lengths)
 
 
-def test_greedy_lstm_needs_no_key_and_is_the_limit_of_low_temperature():
-    model = make_model("lstm")
+@pytest.mark.parametrize("model", ["lstm", "gated"])
+def test_greedy_language_model_needs_no_key_and_is_the_limit_of_low_temperature(model):
+    model = make_model(model)
     greedy = [sample(model, jax.random.key(i), length=4, greedy=True).symbols for i in range(2)]
     cold = sample(model, KEY, length=4, temperature=1e-4, num_samples=5).symbols
     np.testing.assert_array_equal(greedy[0], greedy[1])

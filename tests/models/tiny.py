@@ -18,6 +18,8 @@ def make_model(
     model="af_scf", emission="categorical", dropout=0.0, mixtures=1, **changes
 ) -> SequenceModel:
     """A model with parameters drawn from N(0, 0.5^2); ``changes`` to its config."""
+    if model == "af_codebook" and emission == "bernoulli":
+        mixtures, changes = max(mixtures, 2), {"frame_units": 5} | changes
     config = ModelConfig(
         model=model,
         emission=emission,
