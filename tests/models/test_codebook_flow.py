@@ -165,20 +165,20 @@ def test_probabilities_of_all_rolls_add_up_and_samples_follow_them():
 
 
 @each_emission
-@pytest.mark.parametrize("temperature", [0.5, 2.0])
+@pytest.mark.parametrize("temperature", [0.25, 4.0])
 def test_temperature_divides_the_logits_as_in_the_language_model(emission, temperature):
     model = codebook(emission)
 
     def frequencies(model):
-        options = {"num_samples": 8000, "length": 2, "temperature": temperature}
-        symbols = np.asarray(nlf_jax.sample(model, KEY, **options).symbols)
+        options = {"num_samples": 8000, "length": 1, "temperature": temperature}
+        symbols = np.asarray(nlf_jax.sample(model, KEY, **options).symbols)[:, 0]
         if emission == "bernoulli":
             symbols = symbols @ 2 ** np.arange(NUM_SYMBOLS)
-        return np.bincount(symbols @ [8, 1], minlength=64) / 8000
+        return np.bincount(symbols, minlength=8) / 8000
 
-    # Of a probability of 0.25, 0.005 each.
+    # Each has a standard deviation of at most 0.0056.
     expected = frequencies(language_model(model))
-    np.testing.assert_allclose(frequencies(model), expected, atol=0.03)
+    np.testing.assert_allclose(frequencies(model), expected, atol=0.025)
 
 
 def test_a_factorised_posterior_of_frames_reads_one_frame():
