@@ -34,9 +34,9 @@ PLATFORMS = ("tpu", "cuda")
 NUM_ROWS, NUM_LETTERS, GRAD_CLIP = 4, 51, 1.0
 _PRODUCT = re.compile(r"stablehlo\.(?:dot_general|dot|convolution)\b.*")
 _FUNCTION = re.compile(r"\bfunc\.func\b")
-_WHILE = re.compile(
-    r"stablehlo\.while\b[^{]*cond \{\s*%\w+ = stablehlo\.compare\s+LT, %\w+, (%\w+),"
-)
+_CONDITION = re.compile(r"stablehlo\.while\b[^{]*cond \{(.*?)\} do \{", re.DOTALL)
+_LESS_THAN = re.compile(r"stablehlo\.compare\s+LT, %\w+, (%\w+), SIGNED")
+_BROADCAST = re.compile(r"(%\w+) = stablehlo\.broadcast_in_dim (%\w+), dims = \[\]")
 _NUMBER = re.compile(r"(%\w+) = stablehlo\.constant dense<(\d+)> : tensor<i32>")
 _FORBIDDEN = {
     "float64": re.compile(r"[<x ]f64\b"),
@@ -64,7 +64,7 @@ class Report(NamedTuple):
 
     Attributes:
       products: number of matrix products.
-      loops: rounds of every while loop; 0 where these are not a constant.
+      loops: the most rounds of every while loop; 0 where these are not a constant.
       size: characters of its text.
       problems: what is wrong, in words; empty if nothing is.
     """
@@ -112,13 +112,19 @@ def inspect(module: str, allowed: str = "float32") -> Report:
 
 
 def loops(module: str) -> list[int]:
-    """Rounds of every while loop of a module; 0 where these are not a constant."""
+    """The most rounds that each while loop of a module can have; 0 where no constant says it."""
     rounds = []
     for function in _FUNCTION.split(module):
         numbers = dict(_NUMBER.findall(function))
-        known = [int(numbers.get(name, 0)) for name in _WHILE.findall(function)]
-        rounds += known + [0] * (function.count("stablehlo.while") - len(known))
+        rounds += [_most_rounds(text, numbers) for text in _CONDITION.findall(function)]
     return rounds
+
+
+def _most_rounds(condition: str, numbers: dict[str, str]) -> int:
+    # Under `vmap` the counter is an array, and its limit is broadcast.
+    source = dict(_BROADCAST.findall(condition))
+    limits = [source.get(name, name) for name in _LESS_THAN.findall(condition)]
+    return max((int(numbers.get(name, 0)) for name in limits), default=0)
 
 
 def _is_imprecise(product: str, allowed: str) -> bool:

@@ -80,9 +80,9 @@ def solve_increasing(
     """The root of an increasing function between low and high, elementwise.
 
     Newton's method, and a bisection where that would leave the bracket or is not at least twice as
-    short as the step before, so that slow progress ends at once. An element stays where it is once
-    it moves by two ulps or less, whatever the others do; that ends after ``MOST_STEPS``.
-    Derivatives are the caller's, by the implicit function theorem.
+    short as the step before, so that slow progress ends at once. An element has settled when it
+    moves by two ulps or less, and stays there whatever the others do; the end is when all have, or
+    after ``MOST_STEPS``. Derivatives are the caller's, by the implicit function theorem.
 
     Args:
       function: x -> (value, derivative).
@@ -92,16 +92,16 @@ def solve_increasing(
         number, x, low, high, last = carry
         value, slope = function(x)
         low, high = jnp.where(value < 0, x, low), jnp.where(value > 0, x, high)
-        move = -value / jnp.maximum(slope, SMALLEST_SLOPE)
+        move, small = -value / jnp.maximum(slope, SMALLEST_SLOPE), TWO_ULPS * jnp.abs(x)
         fine = (x + move > low) & (x + move < high) & (2 * jnp.abs(move) < jnp.abs(last))
-        move = jnp.where(fine, move, 0.5 * low + 0.5 * high - x)
-        # A bisection of a bracket that is still wide would take a root away again.
-        move = jnp.where((value == 0) | (last == 0), 0.0, move)
-        last = jnp.where(jnp.abs(move) > TWO_ULPS * jnp.abs(x), move, 0.0)
-        return number + 1, x + move, low, high, last
+        move = jnp.where(fine | (jnp.abs(move) <= small), move, 0.5 * low + 0.5 * high - x)
+        settled = last == 0
+        x = jnp.where(settled, x, x + move)
+        return number + 1, x, low, high, jnp.where(settled | (jnp.abs(move) <= small), 0.0, move)
 
     def moves(carry):
-        return (carry[0] < MOST_STEPS) & jnp.any(carry[-1] != 0)
+        number, *_, last = carry
+        return (number < MOST_STEPS) & jnp.any(jnp.abs(last) > 0)
 
     start = (0, 0.5 * low + 0.5 * high, low, high, high - low)
     return jax.lax.while_loop(moves, step, start)[1]

@@ -58,3 +58,25 @@ def test_increasing_functions_are_solved_to_rounding(name):
     # No root depends on the others.
     alone = jax.jit(jax.vmap(lambda *args: solve(*(a[None] for a in args))[0]))(root, low, high)
     np.testing.assert_array_equal(found, alone)
+
+
+def cubic_roots(targets):
+    """The x with x + x^3 = target, which lie between 0 and the target, all solved at once."""
+    function = lambda x: (x + x**3 - targets, 1 + 3 * x * x)  # noqa: E731
+    return solve_increasing(function, jnp.minimum(targets, 0.0), jnp.maximum(targets, 0.0))
+
+
+def test_a_root_does_not_depend_on_the_others():
+    # 2 and 10 have roots at which the residual is zero, and others need more steps.
+    targets = jnp.concatenate([jnp.array([2.0, 10.0, 0.0]), jnp.geomspace(1e-3, 1e6, 40)])
+    pairs = jnp.stack(jnp.meshgrid(targets, -targets), axis=-1).reshape(-1, 2)
+    roots = np.float64(jax.jit(lambda t: jax.lax.map(cubic_roots, t))(pairs))
+    alone = np.float64(jax.jit(lambda t: jax.lax.map(cubic_roots, t))(pairs.reshape(-1)))
+    np.testing.assert_allclose(roots, alone.reshape(-1, 2), rtol=4 * 2.0**-23)
+    residual = roots + roots**3 - np.float64(pairs)
+    assert np.max(np.abs(residual) / np.maximum(1e-30, np.abs(pairs))) < 8 * 2.0**-23
+
+
+def test_a_solution_that_is_not_finite_ends():
+    roots = cubic_roots(jnp.array([2.0, jnp.nan, 10.0]))
+    np.testing.assert_allclose(roots, [1.0, np.nan, 2.0], rtol=1e-6)

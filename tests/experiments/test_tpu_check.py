@@ -21,6 +21,11 @@ def until_small(x):
     return jax.lax.while_loop(lambda x: x.sum() > 1.0, lambda x: 0.5 * x, x)
 
 
+def until_small_or_five(x):
+    go_on = lambda carry: (carry[0] < 5) & (carry[1].sum() > 1.0)  # noqa: E731
+    return jax.lax.while_loop(go_on, lambda carry: (carry[0] + 1, 0.5 * carry[1]), (0, x))
+
+
 @pytest.mark.parametrize(
     ("function", "rounds"),
     [
@@ -29,6 +34,8 @@ def until_small(x):
         (lambda x: scan(repeat(x)), [3, STEPS]),
         (lambda x: jax.lax.map(lambda x_t: repeat(x_t), x), [3, STEPS]),
         (until_small, [0]),
+        (until_small_or_five, [5]),
+        (lambda x: jax.vmap(until_small_or_five)(jnp.stack([x, 2 * x])), [5]),
     ],
 )
 def test_rounds_of_loops(function, rounds):
