@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -182,7 +183,8 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
 def _help_line(name: str, value: Any, text: str) -> str:
     if isinstance(value, tuple):
         value = ",".join(map(str, value)) or "none"
-    return f"  {name:<19} {'' if value is None else value!s:<11} {text}"
+    start = f"  {name:<19} {'' if value is None else value!s:<11} "
+    return textwrap.fill(text, 100, initial_indent=start, subsequent_indent=" " * len(start))
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
