@@ -154,7 +154,8 @@ def main() -> None:
     model, other = nlf_jax.load(arguments.workdir), nlf_jax.load(arguments.other)
     x, lengths = _test_lines()
     report = {
-        "command": f"python -m experiments.latent_report {' '.join(sys.argv[1:])}",
+        "workdir": Path(arguments.workdir).name,
+        "other": Path(arguments.other).name,
         "exactness": _exactness(model, other, x, lengths),
         "interpolation": _blends(model, x, lengths),
         "bits_of_test_lines": float(np.mean(_bits_per_symbol(model, nlf_jax.Samples(x, lengths)))),
