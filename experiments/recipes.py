@@ -71,7 +71,7 @@ PTB_TUNED_LSTM = {
     "embedding": 384, "hidden": 384, "dropout": 0.25, "num_epochs": 11, "learning_rate": 2e-3,
 }  # fmt: skip
 PTB_TUNED_GATED = {
-    "embedding": 256, "hidden": 256, "lstm_layers": 3, "dropout": 0.1, "num_epochs": 14,
+    "embedding": 256, "hidden": 256, "lstm_layers": 3, "dropout": 0.1, "num_epochs": 10,
     "learning_rate": 3e-3,
 }  # fmt: skip
 MUSIC = {
