@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import nlf_jax
+from experiments.bench_timing import seconds_of, time_in_turn
 from experiments.tool import exit_code
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.data.corpus import load_ptb
@@ -28,7 +28,7 @@ from nlf_jax.models import SequenceModel
 from nlf_jax.models.codebook_flow import CodebookFlow
 from nlf_jax.nn.position import step_mask
 
-NUM_LINES, LENGTHS, NUM_PAIRS, REPEATS = 64, (40, 60), 8, 5
+NUM_LINES, LENGTHS, NUM_PAIRS = 64, (40, 60), 8
 
 
 def _network(model: SequenceModel) -> CodebookFlow:
@@ -113,20 +113,8 @@ def _blends(model: SequenceModel, x, lengths) -> list[dict[str, Any]]:
     return rows
 
 
-def _median_seconds(functions: dict[str, Any]) -> dict[str, float]:
-    """Of each, called in turn."""
-    taken: dict[str, list[float]] = {name: [] for name in functions}
-    for repeat in range(REPEATS + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            jax.block_until_ready(function())
-            if repeat > 0:  # the first call compiles
-                taken[name].append(time.perf_counter() - start)
-    return {name: float(np.median(seconds)) for name, seconds in taken.items()}
-
-
 def _times(model: SequenceModel, x, lengths) -> dict[str, float]:
-    """Seconds for all lines together."""
+    """Median seconds for all lines together, all taken in turn."""
     network = _network(model)
     inside = model.replace(network=network.language_model)
     z = _to_latent(network, x, lengths, jax.random.key(0))
@@ -135,14 +123,16 @@ def _times(model: SequenceModel, x, lengths) -> dict[str, float]:
     def draw(model):
         return nlf_jax.sample(model, jax.random.key(3), num_samples=count, length=steps)
 
-    return _median_seconds(
-        {
-            "to_noise": lambda: _to_noise(network, z, lengths),
-            "from_noise": lambda: _from_noise(network, noise, lengths),
-            "sample": lambda: draw(model),
-            "sample_language_model": lambda: draw(inside),
-        }
-    )
+    calls = {
+        "to_noise": lambda: _to_noise(network, z, lengths),
+        "from_noise": lambda: _from_noise(network, noise, lengths),
+        "sample": lambda: draw(model),
+        "sample_language_model": lambda: draw(inside),
+    }
+    for call in calls.values():
+        seconds_of(call)  # compiles
+    taken = time_in_turn(calls, quick=False)
+    return {name: float(np.median(seconds)) for name, seconds in taken.items()}
 
 
 def main() -> None:

@@ -15,8 +15,7 @@ Takes 40 seconds of one core. Result: nothing NaN or infinite; backward error at
 """
 
 import argparse
-import json
-import pathlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -28,7 +27,7 @@ import numpy as np
 from flax import nnx
 from scipy import special
 
-from experiments.nlsq_accuracy import NOISE_SCALES, SPREADS, ULP, combined, summary
+from experiments.nlsq_accuracy import SPREADS, ULP, combined, draw_noise, report, summary
 from experiments.tool import exit_code
 from nlf_jax.bijectors.codebook import Codebook
 from nlf_jax.bijectors.logistic_mixture import (
@@ -164,11 +163,6 @@ def measure(kind: Kind, parameters: Arrays, x: np.ndarray, roots: int) -> dict[s
     }
 
 
-def draw_noise(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Noise [n] at the four scales."""
-    return (rng.choice(NOISE_SCALES, n) * rng.standard_normal(n)).astype(np.float32)
-
-
 def draw_raw(rng: np.random.Generator, n: int, num: int, spread: float) -> Arrays:
     """Raw parameters of a logistic mixture of ``num`` components."""
     return (spread * rng.standard_normal((n, 3 * num), dtype=np.float32),)
@@ -254,14 +248,9 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print and write."""
     if min(options.draws, options.roots, options.codebook_draws) < 1:
         raise UserError("--draws, --roots and --codebook_draws must be at least 1.")
-    results = {}
     of_codebook = (codebook(spread, options.codebook_draws) for spread in LOGIT_SPREADS)
-    for source in (mixtures(options.draws, options.roots), of_codebook):
-        for name, result in source:
-            results[name] = result
-            print(json.dumps({"case": name, **result}), flush=True)
-    if options.output:
-        pathlib.Path(options.output).write_text(json.dumps(results, indent=2) + "\n")
+    cases = itertools.chain(mixtures(options.draws, options.roots), of_codebook)
+    report(cases, options.output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -124,10 +124,15 @@ def combined(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {**totals, **largest, "worst_root": worst}
 
 
+def draw_noise(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Noise [n] at the four scales."""
+    return (rng.choice(NOISE_SCALES, n) * rng.standard_normal(n)).astype(np.float32)
+
+
 def draw(rng: np.random.Generator, spread: float, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Raw parameters [n, 5] ~ N(0, spread^2) and noise [n] at the four scales."""
     raw = spread * rng.standard_normal((n, 5), dtype=np.float32)
-    return raw, (rng.choice(NOISE_SCALES, n) * rng.standard_normal(n)).astype(np.float32)
+    return raw, draw_noise(rng, n)
 
 
 def random_cases(draws: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -159,17 +164,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def report(cases: Iterable[tuple[str, dict[str, Any]]], output: str | None) -> None:
+    """Prints each case as it comes, and writes all of them if an output is named."""
+    results = {}
+    for name, result in cases:
+        results[name] = result
+        print(json.dumps({"case": name, **result}), flush=True)
+    if output:
+        pathlib.Path(output).write_text(json.dumps(results, indent=2) + "\n")
+
+
 def run(options: argparse.Namespace) -> None:
     """Measure, print and write."""
     if options.draws < 1:
         raise UserError(f"--draws must be at least 1, got {options.draws}.")
-    results = {}
     cases = [golden_case(options.golden_dir)] if options.golden_dir else []
-    for name, result in itertools.chain(cases, random_cases(options.draws)):
-        results[name] = result
-        print(json.dumps({"case": name, **result}), flush=True)
-    if options.output:
-        pathlib.Path(options.output).write_text(json.dumps(results, indent=2) + "\n")
+    report(itertools.chain(cases, random_cases(options.draws)), options.output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

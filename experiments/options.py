@@ -104,7 +104,7 @@ def get_config(
     Args:
       experiment: name of the experiment, for instance "ptb_char".
       model: one of `MODELS`.
-      size: one of `SIZES`; music alone has a "tuned" one.
+      size: one of `SIZES`; the experiments in `TUNED` have a "tuned" one.
       dataset: the one chosen, if the experiment has several.
       recurrence: the one chosen, if one was.
 

@@ -45,6 +45,12 @@ def split_each(keys: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     return first, second
 
 
+def for_samples(posterior: Gaussian, x: Array, lengths: Array) -> tuple[Gaussian, Array, Array]:
+    """The three with a second batch axis, of size 1, for the samples of z."""
+    expand = lambda axis, tree: jax.tree.map(partial(jnp.expand_dims, axis=axis), tree)  # noqa: E731
+    return expand(2, posterior), expand(2, x), expand(1, lengths)
+
+
 class LatentVariableModel(nnx.Module):
     """p(x) = E[p(x | z)], z from a flow prior given the length, and q(z | x).
 

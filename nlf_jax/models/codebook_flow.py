@@ -15,7 +15,7 @@ from nlf_jax.bijectors.codebook import (
     component_fits,
 )
 from nlf_jax.bijectors.recurrent import SequenceContext, TimeAutoregressive
-from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, split_each
+from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, for_samples, split_each
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import BernoulliMixture, Categorical, FrameScores
 from nlf_jax.models.language_model import LanguageModel
@@ -24,7 +24,41 @@ from nlf_jax.nn.position import step_mask
 from nlf_jax.nn.summary import Summariser
 
 
-class SymbolPrior(TimeAutoregressive):
+class CodePrior(TimeAutoregressive):
+    """Prior of codes: a language model that reads z in place of the symbols."""
+
+    def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
+        self.config, self.dropout = config, config.dropout
+        self.language_model = LanguageModel(config, num_symbols, max_length, rngs=rngs)
+        self.share = nnx.Param(jnp.zeros(())) if config.code_reading == "mix" else None
+
+    @property
+    def summariser(self) -> Summariser:
+        """The language model's."""
+        return self.language_model.summariser
+
+    def codes_of(self, x: Array) -> Float[Array, "T *B D"]:
+        """The symbols' codes."""
+        raise NotImplementedError
+
+    def encode(self, x: Array) -> Gaussian:
+        """q(z | x): the symbols' codes, with the width sigma."""
+        mean = self.codes_of(x)
+        return Gaussian(mean, jnp.full_like(mean, 2 * jnp.log(self.config.code_width)))
+
+    def conditionals(self, z: Float[Array, "T *B D"], context: Any) -> Array:
+        """Scores of p(x_t | z_{<t}), given what the flow is given.
+
+        Their log-probability of x_t is ``log p(x_t, z_t | z_{<t}) - log q(z_t | x_t)``.
+        """
+        raise NotImplementedError
+
+    def scores(self, z: Float[Array, "T *B D"], conditionals: Array) -> Array:
+        """Scores of p(x_t | z): by Bayes' rule from those of p(x_t | z_{<t})."""
+        raise NotImplementedError
+
+
+class SymbolPrior(CodePrior):
     """``p(z_t | z_{<t}) = sum_k pi_k N(z_t; mu_k, sigma^2 I)``, pi by a language model.
 
     The language model reads of z_t, by ``config.code_reading``: ``denoised`` the mean embedding
@@ -33,18 +67,11 @@ class SymbolPrior(TimeAutoregressive):
     """
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
-        self.config, self.dropout = config, config.dropout
-        self.language_model = LanguageModel(config, num_symbols, max_length, rngs=rngs)
+        super().__init__(config, num_symbols, max_length, rngs=rngs)
         self.codebook = Codebook(num_symbols, config.latent, config.code_width, rngs=rngs)
         reads_raw = config.code_reading != "denoised"
         sizes, bound = (config.latent, config.embedding), 0.1 * (3 / config.latent) ** 0.5
         self.raw = uniform(rngs, sizes, bound) if reads_raw else None
-        self.share = nnx.Param(jnp.zeros(())) if config.code_reading == "mix" else None
-
-    @property
-    def summariser(self) -> Summariser:
-        """The language model's."""
-        return self.language_model.summariser
 
     @property
     def flow(self) -> Bijector:
@@ -67,37 +94,26 @@ class SymbolPrior(TimeAutoregressive):
         logits = self.language_model.scores_of(summary)
         return logits if temperature is None else logits / temperature
 
-    def encode(self, x: Int[Array, "T *B"]) -> Gaussian:
-        """q(z | x): the symbols' codes, with the width sigma."""
-        mean = Categorical.embed(self.codebook.codes, x)
-        return Gaussian(mean, jnp.full_like(mean, 2 * jnp.log(self.codebook.width)))
+    def codes_of(self, x: Int[Array, "T *B"]) -> Float[Array, "T *B D"]:
+        """``mu_{x_t}``."""
+        return Categorical.embed(self.codebook.codes, x)
 
-    def bound(self, z, x, logits):
-        """``log p(x_t, z_t | z_{<t}) - log q(z_t | x_t)``: log pi of x_t."""
+    def conditionals(self, z, context):
+        """log pi, up to a constant."""
         del z
-        return Categorical.log_prob(logits, x)
+        return context
 
-    def scores(self, z, logits):
-        """Scores of p(x_t = k | z): ``pi_k N(z_t; mu_k, sigma^2 I)``."""
-        return logits + self.codebook.log_likelihood(z)
+    def scores(self, z, conditionals):
+        """Of symbol k: ``pi_k N(z_t; mu_k, sigma^2 I)``."""
+        return conditionals + self.codebook.log_likelihood(z)
 
 
-class FramePrior(TimeAutoregressive):
+class FramePrior(CodePrior):
     """The prior of frames' codes, see ``FrameCodebook``; each key's code is 1 or -1.
 
     Of z it reads, by ``config.code_reading``: ``denoised`` the probability that a key sounds given
     its code alone, ``raw`` (z + 1) / 2, ``mix`` both, in a learned share.
     """
-
-    def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
-        self.config, self.dropout = config, config.dropout
-        self.language_model = LanguageModel(config, num_symbols, max_length, rngs=rngs)
-        self.share = nnx.Param(jnp.zeros(())) if config.code_reading == "mix" else None
-
-    @property
-    def summariser(self) -> Summariser:
-        """The language model's."""
-        return self.language_model.summariser
 
     @property
     def flow(self) -> Bijector:
@@ -126,26 +142,22 @@ class FramePrior(TimeAutoregressive):
         scale = jnp.broadcast_to(1 / temperature, (*features.shape[:-1], 1))
         return FrameContext(components * scale[..., None], features, scale)
 
-    def encode(self, x: Float[Array, "T *B V"]) -> Gaussian:
-        """q(z | x): ``N(2 x - 1, sigma^2)`` for every key."""
-        mean = 2.0 * x.astype(jnp.float32) - 1.0
-        return Gaussian(mean, jnp.full_like(mean, 2 * jnp.log(self.config.code_width)))
+    def codes_of(self, x: Float[Array, "T *B V"]) -> Float[Array, "T *B V"]:
+        """``2 x_t - 1``."""
+        return 2.0 * x.astype(jnp.float32) - 1.0
 
-    def bound(self, z, x, context):
-        """As for symbols: the frame's log-probability where z is what is read of lower keys."""
-        return BernoulliMixture.log_prob(self._conditionals(z, context), x)
+    def conditionals(self, z, context):
+        """Each component's logits, of a key given what is read of the keys below it."""
+        scores = FrameScores(context.components, context.features)
+        return self.language_model.emission.conditionals(scores, self.read(z))
 
-    def scores(self, z, context):
-        """Scores of p(x_t | z): given its component and z, each key is on or off by itself."""
-        conditionals, width = self._conditionals(z, context), self.config.code_width
+    def scores(self, z, conditionals):
+        """Given its component and z, each key is on or off by itself."""
+        width = self.config.code_width
         logits, component = conditionals[..., :-1], conditionals[..., -1]
         component += component_fits(logits, z[..., None, :], width).sum(-1)
         logits += 2 * z[..., None, :] / width**2
         return jnp.concatenate([logits, component[..., None]], axis=-1)
-
-    def _conditionals(self, z, context):
-        scores = FrameScores(context.components, context.features)
-        return self.language_model.emission.conditionals(scores, self.read(z))
 
 
 def _mix(raw_share: Array, first: Array, second: Array) -> Array:
@@ -200,7 +212,8 @@ class CodebookFlow(LatentVariableModel):
     def scores(self, z, length):
         """See ``LatentVariableModel``."""
         z = jnp.where(step_mask(length, z.shape[0])[..., None], z, 0.0)
-        return self.prior.scores(z, self.prior.contexts(z, SequenceContext(length)))
+        contexts = self.prior.contexts(z, SequenceContext(length))
+        return self.prior.scores(z, self.prior.conditionals(z, contexts))
 
     def terms(
         self,
@@ -215,18 +228,14 @@ class CodebookFlow(LatentVariableModel):
         x, num_steps = jnp.swapaxes(x, 0, 1), x.shape[1]
         noise_keys, dropout_keys = split_each(keys)
         noise = self._draw_noise(noise_keys, num_steps, num_samples)
-        posterior: Any = self.encode(x, lengths)
-        posterior, x, lengths = (
-            jax.tree.map(lambda leaf, axis=axis: jnp.expand_dims(leaf, axis), tree)
-            for tree, axis in ((posterior, 2), (x, 2), (lengths, 1))
-        )
+        posterior, x, lengths = for_samples(self.encode(x, lengths), x, lengths)
         mask = step_mask(lengths, num_steps)
         x = self.emission.hide(x, mask)
         z = posterior.sample(noise)
         context = SequenceContext(lengths, dropout_keys if train else None)
-        contexts = self.prior.contexts(z, context)
-        bound = self.prior.bound(z, x, contexts)
-        reconstruction = self.emission.log_prob(self.prior.scores(z, contexts), x)
+        conditionals = self.prior.conditionals(z, self.prior.contexts(z, context))
+        bound = self.emission.log_prob(conditionals, x)
+        reconstruction = self.emission.log_prob(self.prior.scores(z, conditionals), x)
         # Only the bound is learned from, which is the difference of the two terms.
         reconstruction = jax.lax.stop_gradient(reconstruction)
         sums = [jnp.where(mask, term, 0.0).sum(0) for term in (reconstruction, bound)]

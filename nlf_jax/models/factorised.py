@@ -29,8 +29,7 @@ class FactorisedPosterior(nnx.Module):
     ) -> Gaussian:
         """See ``Posterior``; it needs neither the length nor the mask."""
         del length, mask
-        inputs = embedded(lambda x: project(x, self.first.weight[...]))
-        h = jax.nn.relu(inputs + self.first.bias[...])
+        h = jax.nn.relu(embedded(self.first.product) + self.first.bias[...])
         out = self.out(h if dropout is None else h * dropout)
         out = out.reshape(*out.shape[:-1], -1, 2)
         return Gaussian(out[..., 0], out[..., 1])

@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, split_each
+from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, for_samples, split_each
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import Categorical, Scores
 from nlf_jax.models.factorised import FactorisedPosterior, FrameLikelihood, SymbolLikelihood
@@ -188,10 +188,7 @@ class LatentFlow(LatentVariableModel):
         noise = self._draw_noise(noise_keys, num_steps, num_samples)
         of_encoder, of_decoder = self._vae_dropout(dropout_keys, noise.shape[:-1], train)
         posterior = self.encode(x, lengths, dropout=of_encoder)
-        posterior, x, lengths = (
-            jax.tree.map(partial(jnp.expand_dims, axis=axis), tree)
-            for tree, axis in ((posterior, 2), (x, 2), (lengths, 1))
-        )
+        posterior, x, lengths = for_samples(posterior, x, lengths)
         of_prior = dropout_keys if train else None
         steps = self.step_terms(x, lengths, posterior, noise, of_prior, of_decoder)
         mask = step_mask(lengths, num_steps)

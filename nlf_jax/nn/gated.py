@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nlf_jax.nn.linear import Linear, uniform
-from nlf_jax.nn.lstm import Inputs, dropout_factors
+from nlf_jax.nn.lstm import Inputs, dropout_factors, of_following_steps
 from nlf_jax.nn.position import PositionEmbedding
 
 CONVOLUTION_STEPS = 4
@@ -181,7 +181,7 @@ class GatedStack(nnx.Module):
 
     def inputs(self, x: Float[Array, "... I"]) -> Float[Array, "... H"]:
         """See ``Summariser``."""
-        return self.first(x) - self.first.bias[...]
+        return self.first.product(x)
 
     def summaries(
         self,
@@ -224,9 +224,7 @@ class GatedStack(nnx.Module):
         window = jnp.zeros((CONVOLUTION_STEPS - 1, *zeros.shape))
         carry = GatedCarry([GatedState(zeros, window) for _ in self.blocks], zeros)
         carry = self._step(carry, zeros + positions[0], None if factors is None else factors[:, 0])
-        # The last of these is not used: nothing follows the last step.
-        factors = None if factors is None else jnp.roll(jnp.swapaxes(factors, 0, 1), -1, axis=0)
-        return carry, (positions[1:], factors)
+        return carry, (positions[1:], of_following_steps(factors))
 
     def advance(
         self, carry: GatedCarry, inputs: Float[Array, "*B H"], per_step: tuple[Array, Array | None]

@@ -81,4 +81,8 @@ class Linear(nnx.Module):
         self.bias = uniform(rngs, (out_size,), bias)
 
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
-        return project(x, self.weight[...], self.products) + self.bias[...]
+        return self.product(x) + self.bias[...]
+
+    def product(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
+        """``x W``, for where the bias is added later."""
+        return project(x, self.weight[...], self.products)

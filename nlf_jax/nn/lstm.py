@@ -159,6 +159,13 @@ def dropout_factors(
     return jnp.moveaxis(draw(keys), (-2, -3), (0, 1)) / (1.0 - rate)
 
 
+def of_following_steps(
+    factors: Float[Array, "L T *B H"] | None,
+) -> Float[Array, "T L *B H"] | None:
+    """Of every step the factors of the one after it; the last one's are not to be used."""
+    return None if factors is None else jnp.roll(jnp.swapaxes(factors, 0, 1), -1, axis=0)
+
+
 class BiLSTM(nnx.Module):
     """A stack of bidirectional layers over [inputs, position], zero initial states."""
 

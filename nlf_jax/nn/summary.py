@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax.nn.gated import GatedStack
 from nlf_jax.nn.linear import Linear
-from nlf_jax.nn.lstm import LSTM, dropout_factors
+from nlf_jax.nn.lstm import LSTM, dropout_factors, of_following_steps
 from nlf_jax.nn.position import PositionEmbedding
 from nlf_jax.nn.recurrence import LSTMState
 
@@ -135,9 +135,8 @@ class LSTMSummariser:
         """See ``Summariser``."""
         factors = self._factors(dropout_keys, rate, shape)
         carry = self._first(length, shape, factors)
-        # The last of these is not used: nothing follows the last step.
-        factors = None if factors is None else jnp.roll(jnp.swapaxes(factors, 0, 1), -1, axis=0)
-        return carry, (self.lstm.position_gates(1, shape[0], length), factors)
+        positions = self.lstm.position_gates(1, shape[0], length)
+        return carry, (positions, of_following_steps(factors))
 
     def advance(
         self, carry: LSTMCarry, inputs: Float[Array, "*B 4H"], per_step: tuple[Array, Array | None]

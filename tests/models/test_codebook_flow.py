@@ -57,7 +57,8 @@ def long_and_short_way(network, x, lengths):
     log_prior = standard_normal_log_prob(back) + log_det
     x = network.emission.hide(x, step_mask(lengths, len(x)))
     reconstruction = network.emission.log_prob(network.scores(z, lengths), x)
-    short = network.prior.bound(z, x, network.prior.contexts(z, context))
+    conditionals = network.prior.conditionals(z, network.prior.contexts(z, context))
+    short = network.emission.log_prob(conditionals, x)
     return reconstruction + log_prior - posterior.log_prob_at(noise), short
 
 
