@@ -66,6 +66,7 @@ QUICK_LANGUAGE = {
 PTB_TUNED = {
     "latent": 16, "length_smoothing": True, "batch_size": 16, "elbo_samples": 1, "grad_clip": 1.0,
     "optimizer": "adam", "schedule": "cosine", "nll_samples": 10, "eval_batch_size": 32,
+    "kl_zero_epochs": 0.1, "kl_ramp_epochs": 0.8,
 }  # fmt: skip
 PTB_TUNED_LSTM = {
     "embedding": 384, "hidden": 384, "dropout": 0.25, "num_epochs": 11, "learning_rate": 2e-3,

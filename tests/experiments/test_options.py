@@ -61,6 +61,13 @@ def test_tuned_recipes_are_for_music_and_penn_treebank(model):
         options.get_config("text", model, "tuned")
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("recurrence", ["lstm", "gated"])
+def test_tuned_runs_have_epochs_after_the_kl_ramp_to_choose_from(model, recurrence):
+    made = options.get_config("ptb_char", model, "tuned", recurrence=recurrence)
+    assert made.kl_zero_epochs + made.kl_ramp_epochs < made.num_epochs / 2
+
+
 def test_recipes_depend_on_the_recurrence():
     chosen = {
         kind: options.get_config("ptb_char", "af_codebook", "tuned", recurrence=kind)
