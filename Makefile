@@ -11,9 +11,7 @@ SHELL = /bin/sh
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
-# The runnable files that go through experiments/launch.py; the others there are tools.
-EXPERIMENTS := $(notdir $(basename $(shell \
-  grep -l 'experiments.launch import' /dev/null $$(grep -ls '__name__ == "__main__"' experiments/*.py))))
+EXPERIMENTS := $(notdir $(basename $(wildcard experiments/[a-z]*.py)))
 # Those that need the music extra.
 MUSIC := polyphonic bach midi
 
@@ -50,19 +48,19 @@ lint: .venv/.dev ## check style and types only
 	@$(VENV_PYTHON) -m ty check --python .venv
 
 flows: .venv/.runtime ## table of the flows: parameters, times, round-trip error
-	@exec $(VENV_PYTHON) -m experiments.flows_table $(ARGS)
+	@exec $(VENV_PYTHON) -m benchmarks.flows_table $(ARGS)
 
 torture: .venv/.runtime ## kill, corrupt and starve small runs; check that nothing is lost
-	@exec $(VENV_PYTHON) -m experiments.torture $(ARGS)
+	@exec $(VENV_PYTHON) -m tests.robustness.torture $(ARGS)
 
 fuzz: .venv/.fuzz ## feed millions of hostile inputs to every reader; check that errors are clear
-	@exec $(VENV_PYTHON) -m experiments.fuzz $(ARGS)
+	@exec $(VENV_PYTHON) -m tests.robustness.fuzz $(ARGS)
 
 tpu-check: .venv/.runtime ## lower every program for TPU and CUDA and inspect it
-	@exec $(VENV_PYTHON) -m experiments.tpu_check $(ARGS)
+	@exec $(VENV_PYTHON) -m benchmarks.lowering $(ARGS)
 
 bench: .venv/.music ## speed beside the authors' code: a table, and results/bench.json
-	@exec $(VENV_PYTHON) -m experiments.bench $(ARGS)
+	@exec $(VENV_PYTHON) -m benchmarks.speed $(ARGS)
 
 experiment:
 	@case ' $(EXPERIMENTS) ' in *" $$EXP "*) ;; \

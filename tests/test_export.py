@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.tpu_check import Program, check, inspect, lower, programs
+from benchmarks.lowering import Program, check, inspect, lower, programs
 from nlf_jax.models import ModelConfig
 
 MATRIX = jax.ShapeDtypeStruct((2, 2), jnp.float32)

@@ -25,7 +25,10 @@ ALLOWED["nlf_jax"] = ALLOWED["nlf_jax.training"] | {
     "nlf_jax.media",
     "nlf_jax.latents",
 }
-ALLOWED["experiments"] = ALLOWED["nlf_jax"] | {"nlf_jax"}
+ALLOWED["nlf_jax.cli"] = ALLOWED["nlf_jax"] | {"nlf_jax"}
+ALLOWED["experiments"] = {"nlf_jax.cli"}
+ALLOWED["benchmarks"] = ALLOWED["nlf_jax.cli"] | {"nlf_jax.cli"}
+TOPS = ("nlf_jax", "experiments", "benchmarks")
 
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}
 
@@ -51,12 +54,12 @@ def imports(source: str) -> set[str]:
 def wrong_arrows(module: str, source: str) -> set[str]:
     part = part_of(module)
     own = {part_of(name) for name in imports(source)}
-    own = {name for name in own if name.split(".")[0] in ("nlf_jax", "experiments")}
+    own = {name for name in own if name.split(".")[0] in TOPS}
     return own - ALLOWED[part] - {part, "nlf_jax.errors"}
 
 
 def sources() -> list[Path]:
-    return sorted(p for top in ("nlf_jax", "experiments") for p in (ROOT / top).rglob("*.py"))
+    return sorted(p for top in TOPS for p in (ROOT / top).rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
@@ -80,10 +83,10 @@ def test_data_imports_neither_jax_nor_flax(path):
         ("nlf_jax.nn.mlp", "from nlf_jax.models import config", {"nlf_jax.models"}),
         ("nlf_jax.nn.mlp", "from nlf_jax import models", {"nlf_jax.models"}),
         ("nlf_jax.nn.mlp", "def f():\n    import nlf_jax.training.loop", {"nlf_jax.training"}),
-        ("nlf_jax.training.loop", "import experiments.launch", {"experiments"}),
+        ("nlf_jax.training.loop", "import nlf_jax.cli.commands", {"nlf_jax.cli"}),
         ("nlf_jax.errors", "from nlf_jax.nn.linear import Linear", {"nlf_jax.nn"}),
         ("nlf_jax.models.priors", "from nlf_jax.nn.linear import Linear", set()),
-        ("experiments.launch", "import nlf_jax\nfrom nlf_jax.errors import UserError", set()),
+        ("nlf_jax.cli.commands", "import nlf_jax\nfrom nlf_jax.errors import UserError", set()),
     ],
 )
 def test_a_wrong_arrow_is_found(module, source, arrows):

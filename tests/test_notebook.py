@@ -7,9 +7,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 SETTINGS = """
-from nlf_jax.data import corpus
-verses = corpus.load_verses()[:1000]
-corpus.load_verses = lambda: verses
+from nlf_jax.data.text import corpora
+verses = corpora.load_verses()[:1000]
+corpora.load_verses = lambda: verses
 TEXT_FLAGS = ["--size=tiny"]
 MUSIC_FLAGS = ["--size=tiny", "--config.num_epochs=1"]
 WORKDIR = "runs"

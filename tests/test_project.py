@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OWN = ("nlf_jax", "experiments")
+OWN = ("nlf_jax", "experiments", "benchmarks")
 SOURCES = sorted(p for top in OWN for p in (ROOT / top).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 TEXT_SUFFIXES = {".py", ".md", ".cfg", ".toml", ".json", ".jsonl", ".tsv", ".ipynb"}

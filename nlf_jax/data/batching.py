@@ -10,8 +10,8 @@ from typing import NamedTuple
 import grain.python as grain
 import numpy as np
 
-from nlf_jax.data.augmentation import transpose_rows
-from nlf_jax.data.vocabulary import PADDING_ID
+from nlf_jax.data.music.transposition import transpose_rows
+from nlf_jax.data.text.vocabulary import PADDING_ID
 from nlf_jax.errors import UserError
 
 FILLER_INDEX = -1

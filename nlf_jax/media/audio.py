@@ -10,7 +10,7 @@ import wave
 
 import numpy as np
 
-from nlf_jax.data.piano_roll import LOWEST_PITCH, check_roll, held_notes
+from nlf_jax.data.music.piano_roll import LOWEST_PITCH, check_roll, held_notes
 from nlf_jax.errors import UserError
 
 SAMPLE_RATE = 44_100

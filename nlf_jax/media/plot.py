@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nlf_jax.data.piano_roll import LOWEST_PITCH, NUM_PITCHES, check_roll, held_notes
+from nlf_jax.data.music.piano_roll import LOWEST_PITCH, NUM_PITCHES, check_roll, held_notes
 from nlf_jax.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from nlf_jax.data.midi import roll_to_midi
+from nlf_jax.data.music.midi_roll import roll_to_midi
 from nlf_jax.errors import UserError
 from nlf_jax.media.audio import roll_to_wav
 from nlf_jax.media.plot import plot_roll

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from nlf_jax.data.vocabulary import Vocabulary
+from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.models.config import ADDED_SINCE
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
-from nlf_jax.training.reading import (
+from nlf_jax.training.checkpoint_reading import (
     LATE_SECONDS,
     alone,
     first_line,

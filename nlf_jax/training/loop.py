@@ -19,10 +19,10 @@ from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
 from nlf_jax.training.checkpoints import model_config
-from nlf_jax.training.host_state import HostState
 from nlf_jax.training.hosts import agreed, broadcast, on_primary
 from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
 from nlf_jax.training.metrics import FetchedStep, StepInfo, Window, summarise
+from nlf_jax.training.progress import HostState
 from nlf_jax.training.record import Record
 from nlf_jax.training.state import (
     TrainState,

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from nlf_jax.training.checkpoints import CheckpointStore, Meta, Restored
-from nlf_jax.training.host_state import HostState
 from nlf_jax.training.hosts import broadcast, on_primary, primary_only
 from nlf_jax.training.metrics import Display, MetricsWriter
+from nlf_jax.training.progress import HostState
 from nlf_jax.training.state import TrainState
 
 

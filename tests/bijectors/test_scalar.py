@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments import nlsq_accuracy
-from experiments.nlsq_accuracy import forward64, inverse64, ulps
+from benchmarks import nlsq_accuracy
+from benchmarks.nlsq_accuracy import forward64, inverse64, ulps
 from nlf_jax.bijectors.scalar import (
     AFFINE,
     NLSQ,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nlf_jax.data.batching import FILLER_INDEX, eval_batches, steps_per_epoch, train_batches
-from nlf_jax.data.vocabulary import PADDING_ID
+from nlf_jax.data.text.vocabulary import PADDING_ID
 from nlf_jax.errors import UserError
 
 BUCKETS = (4, 8, 16, 99)

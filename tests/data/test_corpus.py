@@ -4,9 +4,10 @@ import logging
 import numpy as np
 import pytest
 
-from nlf_jax.data import text
-from nlf_jax.data.corpus import SPLITS, Corpus, load_quickstart, load_text_file
-from nlf_jax.data.vocabulary import UNKNOWN_ID, Vocabulary
+from nlf_jax.data.corpus import SPLITS, Corpus
+from nlf_jax.data.text import lines
+from nlf_jax.data.text.corpora import load_quickstart, load_text_file
+from nlf_jax.data.text.vocabulary import UNKNOWN_ID, Vocabulary
 from nlf_jax.errors import UserError
 
 LINES = [f"this is line number {i} of a small text" for i in range(200)]
@@ -109,14 +110,14 @@ def test_gigabytes_and_files_without_end_are_refused(tmp_path, monkeypatch):
         file.truncate(10**12)
     with pytest.raises(UserError, match=r"sparse\.txt is larger than 1,000,000,000 bytes"):
         load_text_file(tmp_path / "sparse.txt")
-    monkeypatch.setattr(text, "MAX_FILE_BYTES", 1_000_000)
+    monkeypatch.setattr(lines, "MAX_FILE_BYTES", 1_000_000)
     with pytest.raises(UserError, match="larger than 1,000,000 bytes"):
         load_text_file("/dev/zero")
 
 
 def test_too_many_lines_are_refused(write):
     with pytest.raises(UserError, match="more than 10,000,000 lines"):
-        load_text_file(write(b"\n" * text.MAX_LINES))
+        load_text_file(write(b"\n" * lines.MAX_LINES))
 
 
 def test_any_bytes_give_a_corpus_or_a_clear_error(write):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.bombs import measure
-from experiments.fuzz_targets import TARGETS
+from tests.robustness.bombs import measure
+from tests.robustness.fuzz_targets import TARGETS
 
 pytest.importorskip("mido")
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=100, database=None)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nlf_jax.data.vocabulary import Vocabulary
+from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.objectives import importance_weighted_nll
 from nlf_jax.sampling import sample

@@ -5,9 +5,9 @@ import random
 import jax
 import pytest
 
-from experiments import options
+from nlf_jax.cli import options
 from nlf_jax.data.corpus import Corpus
-from nlf_jax.data.vocabulary import Vocabulary
+from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.loop import Trainer
 from nlf_jax.training.mesh import make_mesh

@@ -186,8 +186,8 @@ def test_checkpoints_that_cannot_be_written_are_told(tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, corpus):
     """A workdir with checkpoints 12 (the best) and 18, from a short run."""
-    from experiments import options
-    from experiments.launch import describe
+    from nlf_jax.cli import options
+    from nlf_jax.cli.commands import describe
     from nlf_jax.training.loop import Trainer
 
     path = tmp_path_factory.mktemp("trained")

@@ -12,12 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.victims import Victims, end_of, newest_step, rows_of
 from nlf_jax.errors import UserError
 from nlf_jax.sampling import sample
 from nlf_jax.training import evaluate, hosts
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.metrics import read_rows
+from tests.robustness.victims import Victims, end_of, newest_step, rows_of
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 CLOSE = {"rtol": 2e-5, "atol": 2e-6}

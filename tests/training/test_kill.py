@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from experiments.victims import Victims, different_end, newest_step
+from tests.robustness.victims import Victims, different_end, newest_step
 
 # Some twenty processes are started one after another; a busy machine takes minutes for that.
 pytestmark = pytest.mark.timeout(900)

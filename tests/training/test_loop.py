@@ -6,7 +6,7 @@ import pytest
 
 from nlf_jax.data import batching
 from nlf_jax.errors import UserError
-from nlf_jax.training import reading, schedules, workdir
+from nlf_jax.training import checkpoint_reading, schedules, workdir
 from nlf_jax.training.metrics import read_rows
 
 
@@ -118,7 +118,9 @@ def test_ten_bad_steps_in_a_row_stop_with_the_last_good_state(
         train(trainer)
     saved = workdir.step_numbers(tmp_path / "checkpoints")[-1]
     assert 14 <= saved <= 14 + 2 * config.log_every
-    parts = reading.read_parts(tmp_path / "checkpoints", saved, ("model", "meta"))["model"]
+    parts = checkpoint_reading.read_parts(tmp_path / "checkpoints", saved, ("model", "meta"))[
+        "model"
+    ]
     for name, value in parts.items():
         if name.startswith("network"):
             assert np.array_equal(value, good[f"model.{name}"])

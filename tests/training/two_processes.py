@@ -10,8 +10,8 @@ import pytest
 from nlf_jax.errors import UserError
 from nlf_jax.training import evaluate, hosts
 from nlf_jax.training.arrays import to_arrays
+from nlf_jax.training.checkpoint_reading import read_parts
 from nlf_jax.training.mesh import make_mesh, sample_on
-from nlf_jax.training.reading import read_parts
 
 PROCESS = int(os.environ["NLF_TEST_PROCESS"])
 DIRECTORY = Path(os.environ["NLF_TEST_DIRECTORY"])

@@ -1,0 +1,100 @@
+"""Draws the pictures of the committed runs: docs/ptb_char.png and docs/jsb_chorales.png.
+
+python -m benchmarks.figures
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+PTB, MUSIC = Path("results/ptb_char"), Path("results/polyphonic")
+PTB_RUNS = {
+    "af_codebook-gated-tuned": ("codebook flow, gated", "C0"),
+    "lstm-small": ("LSTM", "0.5"),
+    "af_scf-small": ("AF/SCF", "C2"),
+}
+# In thousands of steps: what is right of it leaves no room for a name.
+LABELS_UP_TO = 40
+PTB_PUBLISHED = {"LSTM 1.41": 1.41, "AF/SCF 1.46": 1.46, "IAF/SCF 1.63": 1.63}
+JSB_MODELS = {
+    "af_codebook": "codebook flow",
+    "lstm": "LSTM",
+    "af_af": "AF/AF",
+    "af_scf": "AF/SCF",
+    "iaf_scf": "IAF/SCF",
+}
+JSB_PUBLISHED = {"lstm": 8.17, "af_af": 6.53, "af_scf": 6.64, "iaf_scf": 6.59}
+
+
+def read_rows(run: Path, split: str) -> list[dict[str, Any]]:
+    """The metrics of one split of a committed run, in order."""
+    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [row for row in rows if row["split"] == split]
+
+
+def score_of_test(run: Path, name: str) -> float:
+    """A committed test score."""
+    return json.loads((run / "eval_test.json").read_text())["scores"][name]
+
+
+def draw_ptb_run(axes: plt.Axes, run: str) -> None:
+    """A run's validation curve, named at its end with the test score."""
+    name, colour = PTB_RUNS[run]
+    rows = read_rows(PTB / run, "valid")
+    thousands, bits = [row["step"] / 1000 for row in rows], [row["bpc"] for row in rows]
+    axes.plot(thousands, bits, colour)
+    label = f"{name}: test {score_of_test(PTB / run, 'nll_bits'):.3f}"
+    last = max(i for i, x in enumerate(thousands) if x <= LABELS_UP_TO)
+    offset = (6, 0) if last == len(bits) - 1 else (0, 10)
+    axes.annotate(label, (thousands[last], bits[last]), offset, textcoords="offset points",
+                  color=colour, va="center")  # fmt: skip
+
+
+def draw_ptb() -> None:
+    """Penn Treebank: curves against steps, of 16 lines in every run."""
+    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    for run in PTB_RUNS:
+        draw_ptb_run(axes, run)
+    for text, bits in PTB_PUBLISHED.items():
+        axes.axhline(bits, color="0.8", linewidth=0.8, zorder=0)
+        axes.annotate(f"{text}, published", (60, bits), color="0.5", fontsize=8, va="bottom",
+                      ha="right")  # fmt: skip
+    axes.set(xlim=(0, 60), ylim=(1.35, 2.25), xlabel="thousands of training steps, 16 lines each")
+    axes.set(ylabel="bits per character", title="Penn Treebank: validation ELBO, test NLL")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig("docs/ptb_char.png", dpi=110)
+
+
+def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:
+    """Training and validation curves of a tuned run, and the published score."""
+    run, name = MUSIC / f"jsb_chorales-{model}-tuned", JSB_MODELS[model]
+    label = f"{name}: test NLL {score_of_test(run, 'nll_nats'):.2f}"
+    if model in JSB_PUBLISHED:
+        label += f", published {JSB_PUBLISHED[model]}"
+        axes.axhline(JSB_PUBLISHED[model], color=colour, linestyle=":")
+    for split, alpha, text in (("train", 0.3, None), ("valid", 1.0, label)):
+        rows = read_rows(run, split)
+        nats = [row["bpc"] * math.log(2) for row in rows]
+        axes.plot([row["epoch"] + 1 for row in rows], nats, colour, alpha=alpha, label=text)
+
+
+def draw_jsb() -> None:
+    """JSB chorales at size tuned."""
+    figure, axes = plt.subplots(figsize=(8, 3.8), layout="constrained")
+    for index, model in enumerate(JSB_MODELS):
+        draw_jsb_run(axes, model, f"C{index}")
+    axes.set(ylim=(4.5, 11), xlabel="epochs", ylabel="-ELBO, nats per frame")
+    axes.set(title="JSB chorales: training (faint), validation; dotted: published test NLL")
+    axes.legend()
+    figure.savefig("docs/jsb_chorales.png", dpi=110)
+
+
+if __name__ == "__main__":
+    draw_ptb()
+    draw_jsb()

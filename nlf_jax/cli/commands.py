@@ -1,0 +1,276 @@
+"""Runs an experiment: from the command line to training, scoring and sampling."""
+
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging as absl_logging
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from nlf_jax.cli import options
+from nlf_jax.cli.drawing import (
+    draw_continuations,
+    draw_interpolation,
+    draw_reconstructions,
+    draw_samples,
+)
+from nlf_jax.cli.flags import CommandLine, help_text, parse, scoring_config, training_config
+from nlf_jax.cli.run import (
+    EVALUATION_STREAM,
+    Experiment,
+    Run,
+    check_workdir,
+    require_same_data,
+    stream_key,
+)
+from nlf_jax.data.corpus import Corpus
+from nlf_jax.errors import UserError
+from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
+from nlf_jax.training import evaluate, hosts, workdir
+from nlf_jax.training.interrupts import StopSignal
+from nlf_jax.training.loop import Trainer, num_symbols
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; a user's mistake is one line on stderr.
+
+    Args:
+      experiment: what to run.
+      argv: the arguments after the program's name; sys.argv's if None.
+
+    Returns:
+      The exit code: 0; 2 after a `UserError`; 130 after Ctrl-C outside of training.
+    """
+    _format_warnings()
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # So that a text or a name that the terminal cannot show does not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        argv = sys.argv[1:] if argv is None else argv
+        _run(experiment, parse(argv, experiment.flags, experiment.model))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in NLF_CACHE_DIR/xla, by default ~/.cache/nlf_jax/xla."""
+    cache = Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
+    jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+
+
+def _run(experiment: Experiment, line: CommandLine) -> None:
+    values = line.values
+    if values["help"]:
+        print(help_text(experiment.name, experiment.description, experiment.flags, line))
+        return
+    run = Run(experiment, line)
+    check_workdir(run.workdir)
+    use_compilation_cache()
+    hosts.connect(values["coordinator"], values["num_processes"], values["process_id"])
+    hosts.require_same(_shared_flags(experiment, line), "the processes were given other flags.")
+    with open(os.devnull, "w") as nowhere:
+        shown = sys.stdout if hosts.is_primary() else nowhere
+        with contextlib.redirect_stdout(shown):
+            MODE_FUNCTIONS[values["mode"]](run)
+    hosts.meet()
+
+
+def _shared_flags(experiment: Experiment, line: CommandLine) -> list[Any]:
+    """What must be the same in all processes; files may be elsewhere on each host."""
+    own = {"process_id", "workdir", "data_dir", "midi_file", *experiment.flags}
+    shared = {name: value for name, value in line.values.items() if name not in own}
+    return [experiment.name, shared, line.overrides]
+
+
+def _format_warnings() -> None:
+    """Logged lines are `WARNING: text`, also where an import has set logging up, as Orbax does."""
+    logging.basicConfig()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+
+
+def train(run: Run) -> None:
+    """`--mode=train`: trains, or goes on, until the end or a signal."""
+    config = training_config(run.experiment.name, run.line)
+    corpus = run.load_corpus(config)
+    with StopSignal() as stop, _workdir_taken(run, config, corpus):
+        buckets = options.bucket_lengths(config, corpus.max_length)
+        trainer = Trainer(config, buckets, corpus, run.workdir, run.mesh)
+        _announce(run, config, corpus, trainer)
+        if not trainer.run(lambda: bool(stop)):
+            cause = stop.name or "Another process was told to stop"
+            print(f"{cause}: saved after step {trainer.step}. Go on with the same command.")
+            return
+    print(f"Trained {trainer.step} steps. Everything is in {run.workdir}")
+    if run.experiment.after_training is not None:
+        run.experiment.after_training(run, corpus)
+    print(f"Score it:   {run.command('eval')}\nSample it:  {run.command('sample')}")
+
+
+@contextlib.contextmanager
+def _workdir_taken(run: Run, config: ConfigDict, corpus: Corpus) -> Iterator[None]:
+    """Process 0 holds and claims the workdir, for a run that is the same in all processes."""
+    description = describe(run.experiment.name, config, corpus, run.frame)
+    hosts.require_same(description, "the processes were given other data.")
+    with contextlib.ExitStack() as held:
+
+        def take() -> None:
+            held.enter_context(workdir.lock(run.workdir))
+            workdir.claim(run.workdir, description, _json_of(corpus))
+
+        hosts.on_primary(take)
+        yield
+
+
+def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
+    """`--mode=eval`: scores a split, prints the scores and writes eval_<split>.json.
+
+    Args:
+      run: the run; its workdir has a trained model.
+      corpus: the data, if loaded before.
+
+    Returns:
+      What was written.
+
+    Raises:
+      UserError: no model, or the data are not those that it was trained on.
+    """
+    description, model, step = run.load_trained()
+    config, values = scoring_config(description["config"], run.line), run.line.values
+    corpus = corpus or run.load_corpus(config)
+    require_same_data(run.workdir, description, corpus)
+    split = values["split"]
+    rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
+    scores = _score(model, rows, config, corpus.max_length, run.mesh)
+    result = {
+        "experiment": run.experiment.name,
+        "model": config.model,
+        "parameters": evaluate.num_parameters(model),
+        "steps": step,
+        "data": corpus.name,
+        "data_fingerprint": corpus.fingerprint,
+        "split": split,
+        "sequences": len(rows),
+        "symbols": int((scores.lengths + 1).sum()),
+        "elbo_samples": _num_samples(config, config.elbo_samples),
+        "nll_samples": _num_samples(config, config.nll_samples),
+        "seed": config.seed,
+        "convention": evaluate.CONVENTION,
+        "scores": scores.summary(),
+        "command": shlex.join(
+            ["python", "-m", f"experiments.{run.experiment.name}", *run.line.argv]
+        ),
+    }
+    print(_score_table(result))
+    _write_scores(run.workdir / f"eval_{split}.json", result)
+    return result
+
+
+def describe(
+    experiment: str, config: ConfigDict, corpus: Corpus, frame: Mapping[str, Any]
+) -> workdir.Description:
+    """What makes a run this run and no other."""
+    data = {
+        "name": corpus.name,
+        "fingerprint": corpus.fingerprint,
+        "num_symbols": num_symbols(corpus),
+        "max_length": corpus.max_length,
+        **frame,
+    }
+    return {"experiment": experiment, "config": config.to_dict(), "data": data}
+
+
+def _announce(run: Run, config: ConfigDict, corpus: Corpus, trainer: Trainer) -> None:
+    sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in corpus.splits.items())
+    done = f", going on after step {trainer.step:,}" if trainer.step else ""
+    print(
+        f"{corpus.name}: {sizes} sequences. {config.model}: {trainer.num_parameters:,} parameters, "
+        f"{trainer.num_steps:,} steps{done}.\n"
+        f"Workdir {run.workdir}. The first steps compile and are slow; Ctrl-C saves and stops.",
+        flush=True,
+    )
+
+
+def _score(
+    model: SequenceModel, rows: Sequence[Any], config: ConfigDict, longest: int, mesh: Mesh
+) -> evaluate.Scores:
+    return evaluate.score(
+        model,
+        rows,
+        stream_key(config, EVALUATION_STREAM),
+        batch_size=config.eval_batch_size,
+        buckets=options.bucket_lengths(config, longest),
+        elbo_samples=_num_samples(config, config.elbo_samples),
+        nll_samples=_num_samples(config, config.nll_samples),
+        mesh=mesh,
+    )
+
+
+def _num_samples(config: ConfigDict, num_samples: int) -> int:
+    """The baseline has no latent: its score is exact with one sample."""
+    return 1 if config.model in LANGUAGE_MODELS else num_samples
+
+
+def _score_table(result: dict[str, Any]) -> str:
+    scores = result["scores"]
+    lines = [
+        f"{result['split']}: {result['sequences']:,} sequences, {result['symbols']:,} symbols, "
+        f"{result['nll_samples']} importance samples; {result['model']} after "
+        f"{result['steps']:,} steps",
+        f"{'per symbol':<16}{'nats':>8}{'bits':>8}  (standard error)",
+    ]
+    for name in ("nll", "elbo", "reconstruction", "kl", "length", "nll_no_length"):
+        nats, bits = scores[f"{name}_nats"], scores[f"{name}_bits"]
+        error = scores[f"{name}_bits_standard_error"]
+        lines.append(f"{name:<16}{nats:>8.4f}{bits:>8.4f}  ({error:.4f})")
+    return "\n".join(lines)
+
+
+@hosts.primary_only
+def _write_scores(path: Path, result: dict[str, Any]) -> None:
+    workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
+    print(f"Written to {path}")
+
+
+def _json_of(corpus: Corpus) -> str | None:
+    return None if corpus.vocabulary is None else corpus.vocabulary.to_json()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+MODE_FUNCTIONS = {
+    "train": train,
+    "eval": evaluate_split,
+    "sample": draw_samples,
+    "reconstruct": draw_reconstructions,
+    "interpolate": draw_interpolation,
+    "continue": draw_continuations,
+}

@@ -1,0 +1,251 @@
+"""What a trained model makes: samples, reconstructions, interpolations and continuations.
+
+Texts are printed and written to a file of the workdir; music goes into its folder `samples`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from nlf_jax import media
+from nlf_jax.cli.flags import scoring_config
+from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
+from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
+from nlf_jax.errors import UserError
+from nlf_jax.latents import continue_from, interpolate, reconstruct
+from nlf_jax.models import SequenceModel
+from nlf_jax.sampling import Samples
+from nlf_jax.training import workdir
+from nlf_jax.training.hosts import primary_only
+from nlf_jax.training.mesh import sample_on
+
+_FRAME = {"frames_per_quarter", "frame_seconds"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """A run with its trained model."""
+
+    run: Run
+    description: workdir.Description
+    config: ConfigDict
+    model: SequenceModel
+
+    @classmethod
+    def load(cls, run: Run) -> "_Trained":
+        description, model, _ = run.load_trained()
+        return cls(run, description, scoring_config(description["config"], run.line), model)
+
+    def __post_init__(self) -> None:
+        """Refuse another frame length than the model was trained with."""
+        given = _FRAME.intersection(self.run.line.given)
+        if given and self.run.frame != self.frame:
+            trained, wanted = _in_words(self.frame), _in_words(self.run.frame)
+            raise UserError(
+                f"the model was trained with {trained}, not {wanted}: leave --{given.pop()} out."
+            )
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        return self.run.line.values
+
+    @property
+    def key(self) -> jax.Array:
+        return stream_key(self.config, GENERATION_STREAM)
+
+    @property
+    def is_text(self) -> bool:
+        return self.model.vocabulary is not None
+
+    @property
+    def greedy_unless_told(self) -> bool:
+        return self.flags["greedy"] or "greedy" not in self.run.line.given
+
+    @property
+    def frame(self) -> dict[str, Any]:
+        return {n: value for n, value in self.description["data"].items() if n in _FRAME}
+
+
+def draw_samples(run: Run) -> None:
+    """`--mode=sample`: shows samples."""
+    trained = _Trained.load(run)
+    samples = sample_on(
+        run.mesh, trained.model, trained.key,
+        num_samples=trained.flags["num_samples"], length=trained.flags["length"],
+        temperature=trained.flags["temperature"], greedy=trained.flags["greedy"],
+    )  # fmt: skip
+    _show(trained, "sample", _decode(trained, samples))
+
+
+def draw_reconstructions(run: Run) -> None:
+    """`--mode=reconstruct`: shows what encoding and decoding makes of sequences."""
+    trained = _Trained.load(run)
+    x, lengths = _batch(_fitting(trained, _inputs(trained, 1)))
+    greedy = trained.greedy_unless_told
+    rebuilt = reconstruct(trained.model, x, lengths, trained.key, greedy=greedy)
+    _show(trained, "original", _decode(trained, Samples(x, lengths)))
+    _show(trained, "reconstruction", _decode(trained, rebuilt))
+    same = (rebuilt.symbols == x).reshape(*x.shape[:2], -1).all(-1)
+    same &= jnp.arange(x.shape[1]) < lengths[:, None]
+    unit = "symbols" if trained.is_text else "frames"
+    print(f"{int(same.sum()):,} of {int(lengths.sum()):,} {unit} are the same.")
+
+
+def draw_interpolation(run: Run) -> None:
+    """`--mode=interpolate`: shows the way from one sequence to another."""
+    trained = _Trained.load(run)
+    a, b = _fitting(trained, _exactly(2, _inputs(trained, 2)))
+    greedy, num_points = trained.greedy_unless_told, trained.flags["num_samples"]
+    points = interpolate(trained.model, a, b, trained.key, num_points=num_points, greedy=greedy)
+    _show(trained, "interpolation", _decode(trained, points))
+
+
+def draw_continuations(run: Run) -> None:
+    """`--mode=continue`: shows sequences that begin with the opening of a given one."""
+    trained, flags = _Trained.load(run), run.line.values
+    opening = _opening(trained)
+    samples = continue_from(
+        trained.model, opening, trained.key,
+        num_samples=flags["num_samples"], length=flags["length"],
+        temperature=flags["temperature"], greedy=flags["greedy"],
+        num_proposals=flags["num_proposals"],
+    )  # fmt: skip
+    _show(trained, "opening", _decode(trained, Samples(*_batch([opening]))))
+    _show(trained, "continuation", _decode(trained, samples))
+
+
+def _opening(trained: _Trained) -> jax.Array:
+    """The first --prefix steps of the input; else all of a given one, half of a row."""
+    (whole,) = _exactly(1, _inputs(trained, 1))
+    is_row = not (trained.flags["text"] or trained.flags["midi_file"])
+    prefix = trained.flags["prefix"] or (-(-len(whole) // 2) if is_row else len(whole))
+    if prefix > len(whole):
+        raise UserError(f"--prefix={prefix}, but the sequence has {len(whole)} steps.")
+    return _fitting(trained, [whole[:prefix]])[0]
+
+
+def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
+    """The sequences that the flags give, as the model takes them; else the split's first ones.
+
+    Raises:
+      UserError: one does not exist, is empty or does not suit the model.
+    """
+    flags = trained.flags
+    texts, files, rows = flags["text"] or [], flags["midi_file"] or [], flags["row"] or []
+    if files if trained.is_text else texts:
+        wrong, right = ("--midi_file", "--text") if trained.is_text else ("--text", "--midi_file")
+        raise UserError(f"{wrong} does not suit this model: give {right} or --row.")
+    if not (texts or files or rows):
+        rows = list(range(default))
+    found = [trained.model.vocabulary.encode(text) for text in texts]
+    found += [_read_midi(path, trained.frame) for path in files]
+    found += _read_rows(trained, rows) if rows else []
+    if not all(map(len, found)):
+        raise UserError("a given sequence is empty: it must have at least one step.")
+    return [jnp.asarray(x) for x in found]
+
+
+def _fitting(trained: _Trained, sequences: list[jax.Array]) -> list[jax.Array]:
+    """The sequences, if the model takes so many steps."""
+    longest, steps = trained.model.length_log_prob.shape[0] - 1, max(map(len, sequences))
+    if steps > longest:
+        raise UserError(
+            f"a given sequence has {steps} steps, this model takes at most {longest}: shorten it, "
+            "or let --mode=continue take its first steps with --prefix."
+        )
+    return sequences
+
+
+def _batch(sequences: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Sequences right-padded with zeros, and their lengths."""
+    longest = max(map(len, sequences))
+    pad = lambda x: jnp.pad(x, [(0, longest - len(x))] + [(0, 0)] * (x.ndim - 1))  # noqa: E731
+    return jnp.stack([pad(x) for x in sequences]), jnp.array(list(map(len, sequences)), jnp.int32)
+
+
+def _in_words(frame: Mapping[str, Any]) -> str:
+    return " and ".join(f"{name}={value}" for name, value in frame.items())
+
+
+def _timing(frame: Mapping[str, Any]) -> dict[str, Any]:
+    """For a score whose frames last so long; if they are given in seconds, at about 100 bpm."""
+    if "frame_seconds" not in frame:
+        return dict(frame)
+    seconds = frame["frame_seconds"]
+    frames = min(max(round(0.6 / seconds), 1), MAX_FRAMES_PER_QUARTER)
+    return {"frames_per_quarter": frames, "beats_per_minute": 60 / (frames * seconds)}
+
+
+def _read_midi(path: str, frame: Mapping[str, Any]) -> np.ndarray:
+    midi = media.read_midi_file(path)
+    try:
+        roll = media.midi_to_roll(midi, **frame)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not roll.any():
+        raise UserError(f"{path} has no notes that the piano has: give another MIDI file.")
+    return _with_dummy(roll)
+
+
+def _read_rows(trained: _Trained, rows: Sequence[int]) -> list[np.ndarray]:
+    corpus = trained.run.load_corpus(trained.config)
+    require_same_data(trained.run.workdir, trained.description, corpus)
+    split = trained.flags["split"]
+    sequences = corpus.splits[split]
+    for row in rows:
+        if row >= len(sequences):
+            raise UserError(f"--row={row}, but {split} has the rows 0 to {len(sequences) - 1}.")
+    return [x if trained.is_text else _with_dummy(x) for x in (sequences[row] for row in rows)]
+
+
+def _with_dummy(roll: np.ndarray) -> np.ndarray:
+    """The roll bool [T, 88] with the dummy first column of the model, [T, 89]."""
+    return np.pad(roll, ((0, 0), (1, 0)))
+
+
+def _exactly(number: int, inputs: list[jax.Array]) -> list[jax.Array]:
+    if len(inputs) != number:
+        raise UserError(
+            f"{len(inputs)} sequences are given, {number} needed: each --text, --midi_file and "
+            "--row gives one."
+        )
+    return inputs
+
+
+def _decode(trained: _Trained, samples: Samples) -> list[Any]:
+    """Texts, or rolls bool [T, 88]."""
+    symbols, lengths = jax.device_get(samples)
+    if trained.is_text:
+        return trained.model.vocabulary.decode(symbols, lengths)
+    return media.decode_rolls(symbols, lengths)
+
+
+@primary_only
+def _show(trained: _Trained, kind: str, results: list[Any]) -> None:
+    """Prints texts and writes <kind>s.txt; writes rolls to samples/<kind>-<number>.*."""
+    directory = trained.run.workdir
+    if trained.is_text:
+        _show_texts(directory / f"{kind}s.txt", kind, results)
+        return
+    for number, roll in enumerate(results, 1):
+        paths = media.save_sample(
+            directory / "samples", roll, name=f"{kind}-{number}",
+            **_timing(trained.frame),
+        )  # fmt: skip
+        notes = int(roll.sum())
+        print(
+            f"{kind} {number}: {len(roll)} frames, {notes} keys down; {', '.join(map(str, paths))}"
+        )
+
+
+def _show_texts(path: Path, kind: str, texts: list[str]) -> None:
+    label = "" if kind == "sample" else f"{kind} "
+    print("\n".join(f"{label}{number}: {text}" for number, text in enumerate(texts, 1)))
+    workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
+    print(f"Written to {path}")

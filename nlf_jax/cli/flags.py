@@ -1,0 +1,234 @@
+"""The command line: flags, `--config.name=value`, `--help`, and one-line errors."""
+
+import dataclasses
+import difflib
+import os
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from nlf_jax.cli import options
+from nlf_jax.errors import UserError, printable
+
+MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
+SPLITS = ("train", "valid", "test")
+# What eval and sample may override; everything else is the trained run's own.
+SCORING_OPTIONS = ("nll_samples", "eval_batch_size", "seed")
+DEFAULT_MODEL = "af_scf"
+_CONFIG_PREFIX = "--config."
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """A parsed command line.
+
+    Attributes:
+      values: of the flags, by name.
+      given: names of the flags that were given.
+      overrides: (option, text) of every `--config.option=text`, in order.
+      argv: as it was given.
+    """
+
+    values: dict[str, Any]
+    given: frozenset[str]
+    overrides: tuple[tuple[str, str], ...]
+    argv: tuple[str, ...]
+
+
+def define(extra: dict[str, str], model: str = DEFAULT_MODEL) -> flags.FlagValues:
+    """The flags of an experiment, apart from absl's global ones.
+
+    Args:
+      extra: the experiment's own text flags, with their help.
+      model: the one that is trained unless another is asked for.
+    """
+    values = flags.FlagValues()
+    text = lambda *args: flags.DEFINE_string(*args, flag_values=values)  # noqa: E731
+    number = lambda *args, **kw: flags.DEFINE_integer(  # noqa: E731
+        *args, flag_values=values, **kw
+    )
+    text("mode", "train", "What to do, see above.")
+    text("model", model, f"One of {', '.join(options.MODELS)}.")
+    text(
+        "size",
+        "small",
+        "tiny (a test), small (a CPU), paper (a GPU or TPU), tuned (music, ptb_char).",
+    )
+    text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
+    text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
+    for name, help_text in extra.items():
+        text(name, None, help_text)
+    _define_scoring(values, text, number)
+    flags.DEFINE_boolean("help", False, "Show this text.", flag_values=values, short_name="h")
+    return values
+
+
+def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) -> None:
+    """The flags of the modes that use a trained model."""
+    text("split", "test", "eval, --row: train, valid or test.")
+    number("mesh", None, "Devices that share each batch [all of them].")
+    text("coordinator", None, "Several hosts: host:port of process 0, or auto; docs/devices.md.")
+    number("num_processes", None, "Several hosts: how many processes, one on each.")
+    number("process_id", None, "Several hosts: the number of this process, from 0.")
+    number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
+    number("num_samples", 5, "sample, continue: how many; interpolate: points.")
+    number("length", None, "sample, continue: steps [drawn from the length prior].")
+    flags.DEFINE_float("temperature", 1.0, "Below 1 is more typical.", flag_values=values)
+    greedy = "Likeliest symbols (reconstruct, interpolate: unless --nogreedy)."
+    flags.DEFINE_boolean("greedy", False, greedy, flag_values=values)
+    given = "A sequence for reconstruct, interpolate or continue; repeatable."
+    flags.DEFINE_multi_string("text", None, given, flag_values=values)
+    flags.DEFINE_multi_string("midi_file", None, "The same from a file.", flag_values=values)
+    row = "The same by its number in --split [the first]."
+    flags.DEFINE_multi_integer("row", None, row, flag_values=values)
+    number("prefix", None, "continue: steps to keep [all of a text or file, half of a row].")
+    number("num_proposals", 32, "continue: proposals for each sample of a latent flow.")
+
+
+def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL) -> CommandLine:
+    """Parses the arguments after the program's name; for the others see `define`.
+
+    Raises:
+      UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
+    """
+    rest, overrides = _split_overrides(argv)
+    defined = define(extra, model)
+    try:
+        # absl would take seconds to search for what is near an unknown name.
+        strangers = defined(["program", *rest], known_only=True)[1:]
+    except flags.IllegalFlagValueError as error:
+        given = str(error).partition(": ")[0]
+        raise UserError(
+            f"{given} has a value of the wrong kind; --help shows what fits."
+        ) from error
+    except (flags.Error, ValueError) as error:  # the latter for --nogreedy=1
+        raise UserError(" ".join(str(error).split())) from error
+    if strangers:
+        raise UserError(_no_flag(strangers[0], defined))
+    line = CommandLine(
+        values=defined.flag_values_dict(),
+        given=frozenset(name for name in defined if defined[name].present),
+        overrides=tuple(overrides),
+        argv=tuple(argv),
+    )
+    _check(line.values)
+    return line
+
+
+def training_config(experiment: str, line: CommandLine) -> ConfigDict:
+    """The config of a training run, overrides included, validated and locked."""
+    model, size = line.values["model"], line.values["size"]
+    chosen = dict(line.overrides).get("recurrence")
+    config = options.get_config(experiment, model, size, line.values.get("dataset"), chosen)
+    for name, text in line.overrides:
+        if name == "model":
+            raise UserError("choose the model by --model=..., not by --config.model.")
+        options.override(config, name, text)
+    options.validate(config)
+    return config
+
+
+def scoring_config(config: dict[str, Any], line: CommandLine) -> ConfigDict:
+    """The config of a trained run, with the overrides that scoring and sampling take."""
+    restored = options.from_json(config)
+    if "model" in line.given and line.values["model"] != restored.model:
+        raise UserError(f"--model={line.values['model']}, but the workdir has a {restored.model}.")
+    for name, text in line.overrides:
+        trained_with = restored.get(name)
+        options.override(restored, name, text)
+        if name not in SCORING_OPTIONS and restored[name] != trained_with:
+            raise UserError(
+                f"--config.{name} was fixed in training; eval and sample take "
+                f"{', '.join(SCORING_OPTIONS)}."
+            )
+    options.validate(restored)
+    return restored
+
+
+def help_text(name: str, description: str, extra: dict[str, str], line: CommandLine) -> str:
+    """What `--help` prints: use, flags, and the options with their values for this run."""
+    config = training_config(name, line)
+    defined = define(extra, line.values["model"])
+    shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
+    shown += ["mesh", "coordinator", "num_processes", "process_id"]
+    shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]
+    shown += ["text", "midi_file", "row", "prefix", "num_proposals"]
+    flag_lines = [
+        _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
+    ]
+    config_lines = [_help_line(o.name, config[o.name], o.help) for o in options.OPTIONS]
+    size, model = line.values["size"], line.values["model"]
+    return "\n".join(
+        [
+            description.strip(),
+            "",
+            f"Usage: python -m experiments.{name} --mode={'|'.join(MODES)} [flags]",
+            "  train   trains, or goes on with the run in --workdir; Ctrl-C saves and stops",
+            "  eval    scores a split of the data with the trained model",
+            "  sample  shows samples of the trained model",
+            "  reconstruct, interpolate, continue  show what it makes of given sequences",
+            "",
+            "Flags, with their defaults:",
+            *flag_lines,
+            "",
+            f"Options, as --config.<name>=<value>, with their values for {model} at size {size}:",
+            *config_lines,
+        ]
+    )
+
+
+def _help_line(name: str, value: Any, text: str) -> str:
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value)) or "none"
+    start = f"  {name:<19} {'' if value is None else value!s:<11} "
+    return textwrap.fill(text, 100, initial_indent=start, subsequent_indent=" " * len(start))
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes `--config.name=value` and `--config.name value` out of the arguments."""
+    rest, overrides = [], []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument.lstrip("-").partition("=")[0] == "flagfile":
+            raise UserError("flags in a file (--flagfile) are not supported; give them here.")
+        if not argument.startswith(_CONFIG_PREFIX):
+            rest.append(argument)
+            continue
+        name, equals, text = argument.removeprefix(_CONFIG_PREFIX).partition("=")
+        text = text if equals else next(arguments, None)
+        if text is None:
+            raise UserError(f"--config.{name} needs a value: --config.{name}=...")
+        overrides.append((name, text))
+    return rest, overrides
+
+
+def _no_flag(word: str, defined: flags.FlagValues) -> str:
+    name = word.lstrip("-").partition("=")[0]
+    if not word.startswith("-") or not name:
+        return f"{word!r} is not a flag; flags start with -- (--help lists them)."
+    near = [f"--{match}" for match in difflib.get_close_matches(name, list(defined))]
+    near += [f"--config.{match}" for match in _near_options(name)]
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; --help lists the flags."
+    return f"unknown flag --{printable(name)}{hint}"
+
+
+def _near_options(name: str) -> list[str]:
+    names = [option.name for option in options.OPTIONS if option.name != "model"]
+    return difflib.get_close_matches(name, names)
+
+
+def _check(values: dict[str, Any]) -> None:
+    options.require_choice("--mode", values["mode"], MODES)
+    options.require_choice("--model", values["model"], options.MODELS)
+    options.require_choice("--size", values["size"], options.SIZES)
+    options.require_choice("--split", values["split"], SPLITS)
+    for name in ("mesh", "max_sequences", "num_samples", "length", "prefix", "num_proposals"):
+        if values[name] is not None and values[name] < 1:
+            raise UserError(f"--{name} must be at least 1, got {values[name]}.")
+    if min(values["row"] or [0]) < 0:
+        raise UserError(f"--row must be at least 0, got {min(values['row'])}.")
+    if not 0.0 < values["temperature"] < float("inf"):
+        raise UserError(f"--temperature must be positive, got {values['temperature']}.")

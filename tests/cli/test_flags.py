@@ -1,0 +1,42 @@
+import pytest
+
+from nlf_jax.cli import flags, options
+from nlf_jax.errors import UserError
+
+
+@pytest.mark.parametrize("argument", ["--flagfile=f", "-flagfile=f", "--flagfile"])
+def test_flags_are_not_read_from_a_file(argument, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").write_bytes(b"--mode=\xff")
+    with pytest.raises(UserError, match="flags in a file"):
+        flags.parse([argument], {})
+
+
+@pytest.mark.timeout(10)
+def test_very_long_names_are_refused():
+    with pytest.raises(UserError, match="unknown flag --momo"):
+        flags.parse(["--" + "mo" * 100_000 + "=1"], {})
+
+
+@pytest.mark.parametrize("word", ["mode", "-", "--", "--=1", "--x", "-x=1", ""])
+def test_words_that_are_no_flags_are_refused(word):
+    with pytest.raises(UserError, match=rf"'{word}' is not a flag|unknown flag --x;"):
+        flags.parse([word, "--help"], {})
+
+
+@pytest.mark.parametrize("argument", ["--a\nb=1", "--config.a\nb=1"])
+def test_errors_are_one_line(argument):
+    with pytest.raises(UserError, match=r"^unknown .*a\\nb.*\.$"):
+        flags.training_config("text", flags.parse([argument], {}))
+
+
+def test_long_values_of_a_damaged_config_are_shortened():
+    values = options.get_config("text", "lstm", "tiny").to_dict() | {"optimizer": ["x"] * 100_000}
+    with pytest.raises(UserError) as caught:
+        options.from_json(values)
+    assert len(str(caught.value)) < 200
+
+
+def test_negated_flags_take_no_value():
+    with pytest.raises(UserError, match="--nogreedy=1 does not take an argument"):
+        flags.parse(["--nogreedy=1"], {})
