@@ -21,7 +21,6 @@ from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.cli import options
 from nlf_jax.models import FLOW_MODELS, create_network
-from nlf_jax.training.checkpoints import model_config
 
 SPREAD, NUM_LETTERS = 0.05, 51
 # A model and what is different of it.
@@ -35,14 +34,14 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
 
 def make_flow(model: str, changes: dict[str, str], max_length: int) -> tuple[Bijector, int]:
     """A prior at size small, away from its start as the identity, and its latent dimensions."""
-    config = options.get_config("ptb_char", model, "small").to_dict() | changes
+    config = options.get_config("ptb_char", model, "small", **changes).network
     sizes = {"num_symbols": NUM_LETTERS, "max_length": max_length, "key": jax.random.key(0)}
-    network: Any = create_network(model_config(config), **sizes)
+    network: Any = create_network(config, **sizes)
     flow = network.prior
     leaves, structure = jax.tree.flatten(flow)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [p + SPREAD * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(structure, moved), config["latent"]
+    return jax.tree.unflatten(structure, moved), config.latent
 
 
 @jax.jit

@@ -21,12 +21,12 @@ import jax
 import jax.numpy as jnp
 
 from nlf_jax.cli import options
+from nlf_jax.cli.recipes import SIZES
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
-from nlf_jax.models.config import PRODUCTS
+from nlf_jax.models.config import MODELS, PRODUCTS
 from nlf_jax.objectives import importance_weighted_nll
 from nlf_jax.sampling import sample
 from nlf_jax.training.checkpoint_reading import first_line
-from nlf_jax.training.checkpoints import model_config
 from nlf_jax.training.loop import NUM_PIANO_SYMBOLS
 from nlf_jax.training.state import Updates, create_state, make_train_step
 
@@ -156,7 +156,7 @@ def check(program: Program, platform: str, products: str = "float32") -> Report:
 
 def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
     """The training step, the score and the sampler of a model, for abstract arguments."""
-    text = config.emission == "categorical"
+    text = config.is_text
     num_symbols = NUM_LETTERS if text else NUM_PIANO_SYMBOLS
     state = jax.eval_shape(partial(_make_state, config, num_symbols, max_length))
     x = (
@@ -178,8 +178,8 @@ def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
 def main() -> int:
     """Checks what the command line asks for; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=options.SIZES, default="tiny")
-    parser.add_argument("--models", default=",".join(options.MODELS), help="with commas between")
+    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--models", default=",".join(MODELS), help="with commas between")
     parser.add_argument("--products", choices=PRODUCTS, default="float32")
     arguments = parser.parse_args()
     print(f"{'model':<12}{'of':<19}{'program':<11}{'for':<6}{'products':>8}", end="")
@@ -194,10 +194,10 @@ def main() -> int:
 
 def _check(model: str, variant: str, size: str, products: str) -> int:
     """Prints the rows of a model; gives the number of its modules with problems."""
-    config = options.get_config("ptb_char", model, size)
-    config.update(VARIANTS[variant], products=products)
+    changes: dict[str, Any] = VARIANTS[variant] | {"products": products}
+    config = options.get_config("ptb_char", model, size, **changes)
     failed = 0
-    for program in programs(model_config(config.to_dict()), config.max_length):
+    for program in programs(config.network, config.max_length):
         for platform in PLATFORMS:
             start = time.monotonic()
             report = check(program, platform, products)

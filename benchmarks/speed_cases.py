@@ -14,7 +14,6 @@ from nlf_jax.cli.options import get_config
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.objectives import importance_weighted_nll
 from nlf_jax.sampling import sample
-from nlf_jax.training.checkpoints import model_config
 from nlf_jax.training.state import Updates, create_state, make_train_step
 
 FLOWS = ("af_af", "af_scf", "iaf_scf")
@@ -60,9 +59,11 @@ class Case:
 
     def config(self) -> ModelConfig:
         """The network's: the paper's settings at the size asked for."""
-        values = get_config("bench", self.model, "paper").to_dict() | SIZES[self.size]
-        values["emission"] = "bernoulli" if self.data == "jsb" else "categorical"
-        return model_config(values | ({"latent": self.latent} if self.latent else {}))
+        changes: dict[str, Any] = SIZES[self.size] | (
+            {"latent": self.latent} if self.latent else {}
+        )
+        changes["emission"] = "bernoulli" if self.data == "jsb" else "categorical"
+        return get_config("bench", self.model, "paper", **changes).network
 
     @property
     def reads_weights(self) -> bool:

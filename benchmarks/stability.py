@@ -19,14 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from nlf_jax.cli import commands, options
+from nlf_jax.cli import commands
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.experiments import POLYPHONIC, PTB_CHAR
 from nlf_jax.cli.flags import parse, training_config
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.models import FLOW_MODELS, LATENT_MODELS
+from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.loop import Trainer
 
 EXPERIMENTS = {
@@ -35,7 +34,7 @@ EXPERIMENTS = {
 }
 
 
-def run_config(data: str, flags: Sequence[str]) -> tuple[ConfigDict, Corpus]:
+def run_config(data: str, flags: Sequence[str]) -> tuple[TrainConfig, Corpus]:
     """The config of a training run, and its data."""
     experiment = EXPERIMENTS[data]
     if "dataset" in experiment.flags:
@@ -45,11 +44,10 @@ def run_config(data: str, flags: Sequence[str]) -> tuple[ConfigDict, Corpus]:
     return config, experiment.load_corpus(line.values, config.max_length)
 
 
-def train(config: ConfigDict, corpus: Corpus, steps: int) -> list[dict[str, Any]]:
+def train(config: TrainConfig, corpus: Corpus, steps: int) -> list[dict[str, Any]]:
     """The training rows of metrics.jsonl of a run that is stopped after some steps."""
     with tempfile.TemporaryDirectory() as directory:
-        buckets = options.bucket_lengths(config, corpus.max_length)
-        trainer = Trainer(config, buckets, corpus, Path(directory))
+        trainer = Trainer(config, corpus, Path(directory))
         trainer.run(lambda: trainer.step >= steps)
         rows = [json.loads(line) for line in (Path(directory) / "metrics.jsonl").open()]
     return [row for row in rows if row["split"] == "train"]

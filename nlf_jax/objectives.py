@@ -109,7 +109,7 @@ def check_batch(model: SequenceModel, x: Array, lengths: Array) -> None:
         UserError: naming what was expected and what was found.
     """
     config, max_length = model.network.config, model.length_log_prob.shape[0] - 1
-    text = config.emission == "categorical"
+    text = config.is_text
     if x.ndim != (2 if text else 3):
         wanted = "ids [B, T]" if text else "bits [B, T, V]"
         raise UserError(f"x has shape {x.shape}: this model takes {wanted}")

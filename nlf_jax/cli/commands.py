@@ -15,9 +15,7 @@ from typing import Any
 import jax
 from absl import logging as absl_logging
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from nlf_jax.cli import options
 from nlf_jax.cli.drawing import (
     draw_continuations,
     draw_interpolation,
@@ -37,6 +35,7 @@ from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
+from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer, num_symbols
 
@@ -117,8 +116,7 @@ def train(run: Run) -> None:
     config = training_config(run.experiment.name, run.line)
     corpus = run.load_corpus(config)
     with StopSignal() as stop, _workdir_taken(run, config, corpus):
-        buckets = options.bucket_lengths(config, corpus.max_length)
-        trainer = Trainer(config, buckets, corpus, run.workdir, run.mesh)
+        trainer = Trainer(config, corpus, run.workdir, run.mesh)
         _announce(run, config, corpus, trainer)
         if not trainer.run(lambda: bool(stop)):
             cause = stop.name or "Another process was told to stop"
@@ -131,7 +129,7 @@ def train(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def _workdir_taken(run: Run, config: ConfigDict, corpus: Corpus) -> Iterator[None]:
+def _workdir_taken(run: Run, config: TrainConfig, corpus: Corpus) -> Iterator[None]:
     """Process 0 holds and claims the workdir, for a run that is the same in all processes."""
     description = describe(run.experiment.name, config, corpus, run.frame)
     hosts.require_same(description, "the processes were given other data.")
@@ -159,7 +157,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
       UserError: no model, or the data are not those that it was trained on.
     """
     description, model, step = run.load_trained()
-    config, values = scoring_config(description["config"], run.line), run.line.values
+    config, values = scoring_config(description, run.line), run.line.values
     corpus = corpus or run.load_corpus(config)
     require_same_data(run.workdir, description, corpus)
     split = values["split"]
@@ -190,7 +188,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
 
 
 def describe(
-    experiment: str, config: ConfigDict, corpus: Corpus, frame: Mapping[str, Any]
+    experiment: str, config: TrainConfig, corpus: Corpus, frame: Mapping[str, Any]
 ) -> workdir.Description:
     """What makes a run this run and no other."""
     data = {
@@ -200,10 +198,10 @@ def describe(
         "max_length": corpus.max_length,
         **frame,
     }
-    return {"experiment": experiment, "config": config.to_dict(), "data": data}
+    return {"experiment": experiment, "config": vars(config), "data": data}
 
 
-def _announce(run: Run, config: ConfigDict, corpus: Corpus, trainer: Trainer) -> None:
+def _announce(run: Run, config: TrainConfig, corpus: Corpus, trainer: Trainer) -> None:
     sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in corpus.splits.items())
     done = f", going on after step {trainer.step:,}" if trainer.step else ""
     print(
@@ -215,21 +213,21 @@ def _announce(run: Run, config: ConfigDict, corpus: Corpus, trainer: Trainer) ->
 
 
 def _score(
-    model: SequenceModel, rows: Sequence[Any], config: ConfigDict, longest: int, mesh: Mesh
+    model: SequenceModel, rows: Sequence[Any], config: TrainConfig, longest: int, mesh: Mesh
 ) -> evaluate.Scores:
     return evaluate.score(
         model,
         rows,
         stream_key(config, EVALUATION_STREAM),
         batch_size=config.eval_batch_size,
-        buckets=options.bucket_lengths(config, longest),
+        buckets=config.bucket_lengths(longest),
         elbo_samples=_num_samples(config, config.elbo_samples),
         nll_samples=_num_samples(config, config.nll_samples),
         mesh=mesh,
     )
 
 
-def _num_samples(config: ConfigDict, num_samples: int) -> int:
+def _num_samples(config: TrainConfig, num_samples: int) -> int:
     """The baseline has no latent: its score is exact with one sample."""
     return 1 if config.model in LANGUAGE_MODELS else num_samples
 

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from nlf_jax import media
 from nlf_jax.cli.flags import scoring_config
@@ -22,6 +21,7 @@ from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.models import SequenceModel
 from nlf_jax.sampling import Samples
 from nlf_jax.training import workdir
+from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
 from nlf_jax.training.mesh import sample_on
 
@@ -34,13 +34,13 @@ class _Trained:
 
     run: Run
     description: workdir.Description
-    config: ConfigDict
+    config: TrainConfig
     model: SequenceModel
 
     @classmethod
     def load(cls, run: Run) -> "_Trained":
         description, model, _ = run.load_trained()
-        return cls(run, description, scoring_config(description["config"], run.line), model)
+        return cls(run, description, scoring_config(description, run.line), model)
 
     def __post_init__(self) -> None:
         """Refuse another frame length than the model was trained with."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from nlf_jax.cli.commands import evaluate_split
 from nlf_jax.cli.drawing import draw_samples
-from nlf_jax.cli.options import require_choice
 from nlf_jax.cli.run import Experiment, Run
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.music import chorales, polyphonic
@@ -14,6 +13,7 @@ from nlf_jax.data.music.midi_folder import load_midi_folder
 from nlf_jax.data.text import baselines
 from nlf_jax.data.text.corpora import load_ptb, load_quickstart, load_text_file
 from nlf_jax.errors import UserError
+from nlf_jax.options import require_choice
 
 
 def _report_quickstart(run: Run, corpus: Corpus) -> None:

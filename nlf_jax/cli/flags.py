@@ -8,10 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from nlf_jax.cli import options
+from nlf_jax.cli.recipes import SIZES
 from nlf_jax.errors import UserError, printable
+from nlf_jax.models.config import MODELS
+from nlf_jax.options import require_choice, restore
+from nlf_jax.training.config import TrainConfig
+from nlf_jax.training.workdir import Description
 
 MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
 SPLITS = ("train", "valid", "test")
@@ -51,7 +55,7 @@ def define(extra: dict[str, str], model: str = DEFAULT_MODEL) -> flags.FlagValue
         *args, flag_values=values, **kw
     )
     text("mode", "train", "What to do, see above.")
-    text("model", model, f"One of {', '.join(options.MODELS)}.")
+    text("model", model, f"One of {', '.join(MODELS)}.")
     text(
         "size",
         "small",
@@ -118,34 +122,33 @@ def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL
     return line
 
 
-def training_config(experiment: str, line: CommandLine) -> ConfigDict:
-    """The config of a training run, overrides included, validated and locked."""
+def training_config(experiment: str, line: CommandLine) -> TrainConfig:
+    """The config of a training run, overrides included."""
     model, size = line.values["model"], line.values["size"]
-    chosen = dict(line.overrides).get("recurrence")
-    config = options.get_config(experiment, model, size, line.values.get("dataset"), chosen)
-    for name, text in line.overrides:
-        if name == "model":
-            raise UserError("choose the model by --model=..., not by --config.model.")
-        options.override(config, name, text)
-    options.validate(config)
-    return config
+    overrides = _read_overrides(line)
+    if "model" in overrides:
+        raise UserError("choose the model by --model=..., not by --config.model.")
+    chosen = (line.values.get("dataset"), overrides.get("recurrence"))
+    return options.make_config(options.recipe(experiment, model, size, *chosen) | overrides)
 
 
-def scoring_config(config: dict[str, Any], line: CommandLine) -> ConfigDict:
+def scoring_config(trained: Description, line: CommandLine) -> TrainConfig:
     """The config of a trained run, with the overrides that scoring and sampling take."""
-    restored = options.from_json(config)
-    if "model" in line.given and line.values["model"] != restored.model:
-        raise UserError(f"--model={line.values['model']}, but the workdir has a {restored.model}.")
-    for name, text in line.overrides:
-        trained_with = restored.get(name)
-        options.override(restored, name, text)
-        if name not in SCORING_OPTIONS and restored[name] != trained_with:
+    config = restore(TrainConfig, trained["config"], trained["format"])
+    if "model" in line.given and line.values["model"] != config.model:
+        raise UserError(f"--model={line.values['model']}, but the workdir has a {config.model}.")
+    overrides = _read_overrides(line)
+    for name, value in overrides.items():
+        if name not in SCORING_OPTIONS and value != getattr(config, name):
             raise UserError(
                 f"--config.{name} was fixed in training; eval and sample take "
                 f"{', '.join(SCORING_OPTIONS)}."
             )
-    options.validate(restored)
-    return restored
+    return options.make_config(vars(config) | overrides)
+
+
+def _read_overrides(line: CommandLine) -> dict[str, Any]:
+    return {name: options.read_value(name, text) for name, text in line.overrides}
 
 
 def help_text(name: str, description: str, extra: dict[str, str], line: CommandLine) -> str:
@@ -159,7 +162,9 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
     flag_lines = [
         _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
     ]
-    config_lines = [_help_line(o.name, config[o.name], o.help) for o in options.OPTIONS]
+    config_lines = [
+        _help_line(name, getattr(config, name), each.help) for name, each in options.OPTIONS.items()
+    ]
     size, model = line.values["size"], line.values["model"]
     return "\n".join(
         [
@@ -216,15 +221,15 @@ def _no_flag(word: str, defined: flags.FlagValues) -> str:
 
 
 def _near_options(name: str) -> list[str]:
-    names = [option.name for option in options.OPTIONS if option.name != "model"]
+    names = [name for name in options.OPTIONS if name != "model"]
     return difflib.get_close_matches(name, names)
 
 
 def _check(values: dict[str, Any]) -> None:
-    options.require_choice("--mode", values["mode"], MODES)
-    options.require_choice("--model", values["model"], options.MODELS)
-    options.require_choice("--size", values["size"], options.SIZES)
-    options.require_choice("--split", values["split"], SPLITS)
+    require_choice("--mode", values["mode"], MODES)
+    require_choice("--model", values["model"], MODELS)
+    require_choice("--size", values["size"], SIZES)
+    require_choice("--split", values["split"], SPLITS)
     for name in ("mesh", "max_sequences", "num_samples", "length", "prefix", "num_proposals"):
         if values[name] is not None and values[name] < 1:
             raise UserError(f"--{name} must be at least 1, got {values[name]}.")

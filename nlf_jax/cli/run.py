@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from nlf_jax.cli.flags import DEFAULT_MODEL, CommandLine
 from nlf_jax.data.corpus import Corpus
@@ -19,6 +18,7 @@ from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel
 from nlf_jax.training import checkpoints, hosts
 from nlf_jax.training import workdir as workdirs
+from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.mesh import make_mesh
 from nlf_jax.training.workdir import Description
 
@@ -74,7 +74,7 @@ class Run:
         """The devices to use."""
         return make_mesh(self.line.values["mesh"])
 
-    def load_corpus(self, config: ConfigDict) -> Corpus:
+    def load_corpus(self, config: TrainConfig) -> Corpus:
         """The experiment's data."""
         return self.experiment.load_corpus(self.line.values, config.max_length)
 
@@ -138,7 +138,7 @@ def check_workdir(directory: Path) -> None:
                 )
 
 
-def stream_key(config: ConfigDict, stream: int) -> jax.Array:
+def stream_key(config: TrainConfig, stream: int) -> jax.Array:
     """The random key of a part of a run."""
     return jax.random.fold_in(jax.random.key(config.seed), stream)
 

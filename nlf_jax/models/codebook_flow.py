@@ -176,7 +176,7 @@ class CodebookFlow(LatentVariableModel):
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
         self.config, self.max_length = config, max_length
-        prior = SymbolPrior if config.emission == "categorical" else FramePrior
+        prior = SymbolPrior if config.is_text else FramePrior
         self.prior = prior(config, num_symbols, max_length, rngs=rngs)
 
     @property
@@ -192,12 +192,12 @@ class CodebookFlow(LatentVariableModel):
     @property
     def emission(self):
         """The family of p(x_t | z)."""
-        return Categorical if self.config.emission == "categorical" else BernoulliMixture
+        return Categorical if self.config.is_text else BernoulliMixture
 
     @property
     def latent_size(self) -> int:
         """D, for frames the number of keys."""
-        text = self.config.emission == "categorical"
+        text = self.config.is_text
         return self.config.latent if text else self.embedding.shape[0]
 
     def encode(self, x, length, known=None):

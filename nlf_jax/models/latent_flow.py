@@ -98,7 +98,7 @@ class LatentFlow(LatentVariableModel):
         self.prior = create_prior(config, max_length, rngs)
         if not factorised:
             self.likelihood = Likelihood(config, num_symbols, max_length, rngs)
-        elif config.emission == "categorical":
+        elif config.is_text:
             self.likelihood = SymbolLikelihood(num_symbols)
         else:
             self.likelihood = FrameLikelihood(config, num_symbols, rngs)

@@ -129,7 +129,7 @@ def create_output(
 
 def emission_of(config: ModelConfig, out: Output) -> Emission:
     """The family of a configuration whose scores ``out`` gives."""
-    if config.emission == "categorical":
+    if config.is_text:
         return Categorical
     if isinstance(out, AutoregressiveOutputLayer):
         return AutoregressiveBernoulli(out.keys)

@@ -8,7 +8,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ import orbax.checkpoint as ocp
 
 from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
-from nlf_jax.models import ModelConfig, SequenceModel, create_network
-from nlf_jax.models.config import ADDED_SINCE
+from nlf_jax.models import SequenceModel, create_network
+from nlf_jax.options import restore
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
 from nlf_jax.training.checkpoint_reading import (
@@ -30,6 +30,7 @@ from nlf_jax.training.checkpoint_reading import (
     quiet,
     read_parts,
 )
+from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.state import TrainState
 from nlf_jax.training.workdir import step_numbers
 
@@ -231,7 +232,8 @@ def model_template(
     """The model with shapes for arrays, as two files of the workdir describe it."""
     vocabulary = None if vocabulary_json is None else Vocabulary.from_json(vocabulary_json)
     try:
-        config, data = model_config(description["config"]), description["data"]
+        config = restore(TrainConfig, description["config"], description["format"]).network
+        data = description["data"]
         num_symbols, max_length = data["num_symbols"], data["max_length"]
         template = jax.eval_shape(
             lambda key: _blank_model(config, num_symbols, max_length, vocabulary, key),
@@ -240,7 +242,7 @@ def model_template(
     except (KeyError, TypeError, ValueError, UserError) as error:
         path = workdir / workdirs.CONFIG_FILE
         raise UserError(f"{path} does not describe a model ({first_line(error)}).") from error
-    if config.emission == "categorical" and (vocabulary is None or len(vocabulary) != num_symbols):
+    if config.is_text and (vocabulary is None or len(vocabulary) != num_symbols):
         raise UserError(f"{workdir / workdirs.VOCABULARY_FILE} is missing or of another model.")
     return template
 
@@ -249,12 +251,6 @@ def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceMo
     network = create_network(config, num_symbols=num_symbols, max_length=max_length, key=key)
     prior = jnp.zeros(max_length + 1)
     return SequenceModel(network=network, length_log_prob=prior, vocabulary=vocabulary)
-
-
-def model_config(values: Mapping[str, Any]) -> ModelConfig:
-    """The entries of a config that a network is made from; older ones lack some of them."""
-    known = {**ADDED_SINCE, **values}
-    return ModelConfig(**{name: known[name] for name in ModelConfig.__dataclass_fields__})
 
 
 def read_best_step(workdir: Path) -> int | None:

@@ -11,14 +11,13 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from nlf_jax.data import batching, lengths
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
-from nlf_jax.training.checkpoints import model_config
+from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import agreed, broadcast, on_primary
 from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
 from nlf_jax.training.metrics import FetchedStep, StepInfo, Window, summarise
@@ -44,8 +43,7 @@ class Trainer:
     Of several processes, each has a trainer of the same run; process 0's alone uses the workdir.
 
     Args:
-      config: of the run; see the options table.
-      buckets: padded lengths of batches.
+      config: of the run.
       corpus: its "train" and "valid" splits are used.
       workdir: where checkpoints and metrics go; a run found there is gone on with.
       mesh: devices that share each batch; None for all.
@@ -56,13 +54,13 @@ class Trainer:
 
     def __init__(
         self,
-        config: ConfigDict,
-        buckets: tuple[int, ...],
+        config: TrainConfig,
         corpus: Corpus,
         workdir: Path,
         mesh: Mesh | None = None,
     ):
-        self._config, self._corpus, self._buckets = config, corpus, buckets
+        self._config, self._corpus = config, corpus
+        self._buckets = buckets = config.bucket_lengths(corpus.max_length)
         train, batch_size = corpus.splits["train"], config.batch_size
         self._steps_per_epoch = batching.steps_per_epoch(
             train, batch_size=batch_size, buckets=buckets
@@ -72,7 +70,7 @@ class Trainer:
         self._batches = batching.train_batches(
             train, batch_size=batch_size, buckets=buckets, **order
         )
-        self._updates = Updates(**{name: config[name] for name in Updates._fields})
+        self._updates = Updates(**{name: getattr(config, name) for name in Updates._fields})
         self._mesh = mesh or make_mesh()
         self._train_step = make_train_step(self._updates, config.elbo_samples, self._mesh)
         self.host = HostState(schedules.Plateau(config.learning_rate))
@@ -225,7 +223,7 @@ class Trainer:
 
     def _create_state(self) -> TrainState:
         network = create_network(
-            model_config(self._config.to_dict()),
+            self._config.network,
             num_symbols=num_symbols(self._corpus),
             max_length=self._corpus.max_length,
             key=self._key(_PARAMETER_STREAM),

@@ -4,14 +4,17 @@ import contextlib
 import fcntl
 import json
 import os
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nlf_jax.errors import UserError
-from nlf_jax.models import config
+from nlf_jax.options import complete
+from nlf_jax.training.config import TrainConfig
 
-FORMAT = 1
+# Formats from 1 up are read; an older one lacks the options that came `since`.
+FORMAT = 2
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocabulary.json"
 CHECKPOINTS = "checkpoints"
@@ -20,10 +23,6 @@ MAY_DIFFER = frozenset(
     {"num_epochs", "log_every", "checkpoint_every", "nll_samples", "eval_batch_size"}
 )
 Description = dict[str, Any]
-# Options that older runs don't have, with the value that does what those did.
-ADDED_SINCE: dict[str, Any] = config.ADDED_SINCE | {
-    "accumulate": 1, "transpose": 0, "adam_b2": 0.999, "weight_decay": 0.0, "average": 0.0,
-}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -92,8 +91,11 @@ def read_description(workdir: Path) -> Description:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: restore it or train in another workdir.") from error
-    if found != FORMAT:
-        raise UserError(f"{path} has format {found}, this version reads {FORMAT}.")
+    if type(found) is not int or not 1 <= found <= FORMAT:
+        raise UserError(
+            f"{path} has format {reprlib.repr(found)}, this version of nlf_jax reads up to "
+            f"{FORMAT}: install a newer one."
+        )
     return description
 
 
@@ -151,7 +153,8 @@ def _require_same(workdir: Path, description: Description, vocabulary: str | Non
 
 
 def _completed(description: Description) -> Description:
-    return description | {"config": ADDED_SINCE | description["config"]}
+    config = complete(TrainConfig, description["config"], description["format"])
+    return description | {"config": config, "format": FORMAT}
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -20,12 +20,12 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 def make_run(directory, corpus, model, **frame):
     """An untrained run in a directory, and how to use it: arguments -> exit code."""
-    config = options.get_config("letters", model, "tiny")
-    config.update(SMALL | {"emission": "bernoulli" if frame else "categorical"})
+    emission = "bernoulli" if frame else "categorical"
+    config = options.get_config("letters", model, "tiny", **SMALL, emission=emission)
     vocabulary = corpus.vocabulary and corpus.vocabulary.to_json()
     description = describe("letters", config, corpus, frame)
     workdir.claim(directory, description, vocabulary)
-    Trainer(config, (8,), corpus, directory, make_mesh(1)).run(lambda: True)
+    Trainer(config, corpus, directory, make_mesh(1)).run(lambda: True)
     experiment = dataclasses.replace(MIDI, load_corpus=lambda flags, _: corpus)
 
     def use(mode, *argv):

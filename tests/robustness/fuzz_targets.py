@@ -18,6 +18,7 @@ from nlf_jax.data.music.midi_roll import midi_to_roll, roll_to_midi
 from nlf_jax.data.text.corpora import load_text_file
 from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
+from nlf_jax.models.config import MODELS
 from nlf_jax.training import workdir
 
 _FLAGS = {"text_file": "Text."}
@@ -106,13 +107,13 @@ def _read_config(content: bytes, directory: Path) -> None:
     """The description of a trained run, as scoring and sampling read it."""
     _file(directory / workdir.CONFIG_FILE, content)
     description = workdir.read_description(directory)
-    flags.scoring_config(description["config"], flags.parse([], _FLAGS))
+    flags.scoring_config(description, flags.parse([], _FLAGS))
 
 
 def _config_seeds() -> list[bytes]:
     configs = [options.get_config("text", model, "tiny") for model in ("lstm", "af_scf")]
     description = {"format": workdir.FORMAT, "experiment": "text", "data": {}}
-    return [json.dumps(description | {"config": config.to_dict()}).encode() for config in configs]
+    return [json.dumps(description | {"config": vars(config)}).encode() for config in configs]
 
 
 def _read_flags(content: bytes, directory: Path) -> None:
@@ -154,8 +155,8 @@ def _file(path: Path, content: bytes) -> Path:
 
 
 _FLAG_WORDS = ("--", "--no", "--config.", "=", "--flagfile=", "--undefok=", "--text", "--prefix")
-_OPTION_WORDS = tuple(option.name for option in options.OPTIONS)
-_VALUES = ("NaN", "Infinity", "-1", "1e999", "null", "true", "[]", "{}", *options.MODELS)
+_OPTION_WORDS = tuple(options.OPTIONS)
+_VALUES = ("NaN", "Infinity", "-1", "1e999", "null", "true", "[]", "{}", *MODELS)
 TARGETS = {
     "text": Target(_read_text, _text_seeds, ("\ufeff", "\r\n", "\u2028", "\x85", "\udcff")),
     "mat": Target(_read_mat, _mat_seeds, tuple(KEYS.values())),

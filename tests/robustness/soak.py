@@ -46,13 +46,12 @@ def soak(directory: Path, model: str, num_steps: int) -> dict[str, Any]:
 
 
 def _train(directory: Path, model: str, num_steps: int, compiled: list[str]):
-    config = options.get_config("text", model, "tiny")
-    changes = {"buckets": (8,), "num_epochs": num_steps, "checkpoint_every": 50}
-    config.update(changes | {"schedule": "cosine"})
+    changes: dict[str, Any] = {"buckets": (8,), "num_epochs": num_steps, "checkpoint_every": 50}
+    config = options.get_config("text", model, "tiny", **changes, schedule="cosine")
     workdir = directory / "soak"
     workdir.mkdir()
     corpus = load_text_file(Victims(directory).text_file, config.max_length)
-    trainer = Trainer(config, options.bucket_lengths(config, corpus.max_length), corpus, workdir)
+    trainer = Trainer(config, corpus, workdir)
     rows = []
 
     def should_stop() -> bool:

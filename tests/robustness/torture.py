@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlf_jax.cli import options
+from nlf_jax.models.config import MODELS
 from nlf_jax.training.checkpoint_reading import read_parts
 from nlf_jax.training.workdir import CHECKPOINTS, step_numbers
 from tests.robustness.soak import SoakFailure, soak
@@ -219,7 +219,7 @@ def main() -> int:
     """Runs every scenario; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=NUM_KILLS)
-    parser.add_argument("--model", choices=options.MODELS, default="af_scf")
+    parser.add_argument("--model", choices=MODELS, default="af_scf")
     parser.add_argument("--soak_steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("results/torture.json"))

@@ -38,10 +38,7 @@ def corpus() -> Corpus:
 @pytest.fixture(scope="session")
 def make_config():
     def make(model="lstm", **changes):
-        config = options.get_config("ptb_char", model, "tiny")
-        config.update(OVERRIDES | FAST | changes)
-        options.validate(config)
-        return config
+        return options.get_config("ptb_char", model, "tiny", **OVERRIDES | FAST | changes)
 
     return make
 
@@ -61,13 +58,7 @@ def changes():
 def make_trainer(corpus):
     def make(config, workdir, data=corpus, num_devices=None):
         workdir.mkdir(exist_ok=True)
-        return Trainer(
-            config,
-            options.bucket_lengths(config, data.max_length),
-            data,
-            workdir,
-            make_mesh(num_devices),
-        )
+        return Trainer(config, data, workdir, make_mesh(num_devices))
 
     return make
 

@@ -191,11 +191,11 @@ def trained(tmp_path_factory, corpus):
     from nlf_jax.training.loop import Trainer
 
     path = tmp_path_factory.mktemp("trained")
-    config = options.get_config("ptb_char", "lstm", "tiny")
     small = {"embedding": 4, "hidden": 4, "max_length": 9, "buckets": (5,), "checkpoint_every": 6}
-    config.update(small | {"num_epochs": 1, "batch_size": 8})
+    small |= {"num_epochs": 1, "batch_size": 8}
+    config = options.get_config("ptb_char", "lstm", "tiny", **small)
     workdir.claim(path, describe("letters", config, corpus, {}), corpus.vocabulary.to_json())
-    trainer = Trainer(config, options.bucket_lengths(config, corpus.max_length), corpus, path)
+    trainer = Trainer(config, corpus, path)
     trainer.run()
     return path, trainer
 

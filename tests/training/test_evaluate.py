@@ -7,7 +7,6 @@ from nlf_jax import objectives
 from nlf_jax.data import batching
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate
-from nlf_jax.training.checkpoints import model_config
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +17,7 @@ def rows():
 
 @pytest.fixture
 def model(make_config):
-    config = model_config(make_config("lstm"))
+    config = make_config("lstm").network
     network = create_network(config, num_symbols=6, max_length=5, key=jax.random.key(1))
     return SequenceModel(network=network, length_log_prob=jnp.arange(-6.0, 0.0))
 
@@ -72,7 +71,7 @@ def test_subset_is_fixed_by_the_seed():
 
 
 def test_tied_weights_count_once(make_config):
-    config = model_config(make_config("lstm"))
+    config = make_config("lstm").network
     network = create_network(config, num_symbols=6, max_length=5, key=jax.random.key(1))
     model = SequenceModel(network=network, length_log_prob=jnp.zeros(6))
     sizes = [leaf.size for leaf in jax.tree.leaves(network)]

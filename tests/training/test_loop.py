@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import jax
@@ -165,6 +166,6 @@ def test_a_run_compiles_its_step_once_for_each_bucket(
     assert trainer._train_step._cache_size() == 3
     assert sum("train_step" in str(name) for name in compiled) == 3
     compiled.clear()
-    config.num_epochs = 4
+    config = dataclasses.replace(config, num_epochs=4)
     train(make_trainer(config, tmp_path))
     assert not [name for name in compiled if "train_step" in str(name) or "score" in str(name)]

@@ -9,7 +9,6 @@ import pytest
 from nlf_jax import objectives
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training.arrays import to_arrays
-from nlf_jax.training.checkpoints import model_config
 from nlf_jax.training.mesh import make_mesh, replicate
 from nlf_jax.training.state import Updates, create_state, make_optimizer, make_train_step
 
@@ -20,7 +19,7 @@ LENGTHS = np.array([4, 2, 0], np.int32)
 @pytest.fixture
 def model(make_config):
     network = create_network(
-        model_config(make_config("lstm")), num_symbols=6, max_length=4, key=jax.random.key(0)
+        make_config("lstm").network, num_symbols=6, max_length=4, key=jax.random.key(0)
     )
     return SequenceModel(network=network, length_log_prob=jnp.full(5, np.log(0.2), jnp.float32))
 

@@ -5,9 +5,13 @@ import sys
 import pytest
 
 from nlf_jax.errors import UserError
+from nlf_jax.options import options_of
 from nlf_jax.training import workdir
+from nlf_jax.training.config import TrainConfig
 
 RUN = {"experiment": "e", "config": {"hidden": 4, "num_epochs": 2}, "data": {"fingerprint": "f"}}
+# What runs of format 1 may lack.
+LATER = {n: o.default for n, o in options_of(TrainConfig).items() if o.since > 1}
 
 
 def changed(section, **values):
@@ -52,14 +56,22 @@ def test_another_run_is_refused_with_the_difference(claimed, other, vocabulary, 
     assert (claimed / "config.json").read_text() == before
 
 
-def test_a_run_older_than_an_option_goes_on_with_what_it_did(claimed):
-    workdir.claim(claimed, changed("config", accumulate=1, recurrence="lstm"), "[]")
-    assert workdir.read_description(claimed)["config"]["recurrence"] == "lstm"
+@pytest.fixture
+def older(claimed):
+    path = claimed / "config.json"
+    path.write_text(path.read_text().replace(f'"format": {workdir.FORMAT}', '"format": 1'))
+    return claimed
 
 
-def test_a_run_older_than_an_option_is_another_than_one_that_uses_it(claimed):
+def test_a_run_older_than_an_option_goes_on_with_what_it_did(older):
+    workdir.claim(older, changed("config", **LATER), "[]")
+    assert workdir.read_description(older)["config"]["recurrence"] == "lstm"
+    assert workdir.read_description(older)["format"] == workdir.FORMAT
+
+
+def test_a_run_older_than_an_option_is_another_than_one_that_uses_it(older):
     with pytest.raises(UserError, match=r"config.recurrence: lstm -> gated\."):
-        workdir.claim(claimed, changed("config", recurrence="gated"), "[]")
+        workdir.claim(older, changed("config", **LATER | {"recurrence": "gated"}), "[]")
 
 
 def test_checkpoints_without_config_are_refused(tmp_path):
