@@ -71,6 +71,11 @@ def draw_ptb() -> None:
     figure.savefig("docs/ptb_char.png", dpi=110)
 
 
+def nats_per_frame(row: dict[str, Any]) -> float:
+    """Minus the ELBO; older runs have it in bits."""
+    return row["nats_per_frame"] if "nats_per_frame" in row else row["bpc"] * math.log(2)
+
+
 def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:
     """Training and validation curves of a tuned run, and the published score."""
     run, name = MUSIC / f"jsb_chorales-{model}-tuned", JSB_MODELS[model]
@@ -80,7 +85,7 @@ def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:
         axes.axhline(JSB_PUBLISHED[model], color=colour, linestyle=":")
     for split, alpha, text in (("train", 0.3, None), ("valid", 1.0, label)):
         rows = read_rows(run, split)
-        nats = [row["bpc"] * math.log(2) for row in rows]
+        nats = [nats_per_frame(row) for row in rows]
         axes.plot([row["epoch"] + 1 for row in rows], nats, colour, alpha=alpha, label=text)
 
 

@@ -21,13 +21,13 @@ import jax
 import jax.numpy as jnp
 
 from nlf_jax.cli import options
-from nlf_jax.cli.recipes import SIZES
+from nlf_jax.data.music.piano_roll import NUM_SYMBOLS
 from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.models.config import MODELS, PRODUCTS
 from nlf_jax.objectives import importance_weighted_nll
 from nlf_jax.sampling import sample
 from nlf_jax.training.checkpoint_reading import first_line
-from nlf_jax.training.loop import NUM_PIANO_SYMBOLS
+from nlf_jax.training.recipes import SIZES
 from nlf_jax.training.state import Updates, create_state, make_train_step
 
 PLATFORMS = ("tpu", "cuda")
@@ -157,7 +157,7 @@ def check(program: Program, platform: str, products: str = "float32") -> Report:
 def programs(config: ModelConfig, max_length: int) -> Iterator[Program]:
     """The training step, the score and the sampler of a model, for abstract arguments."""
     text = config.is_text
-    num_symbols = NUM_LETTERS if text else NUM_PIANO_SYMBOLS
+    num_symbols = NUM_LETTERS if text else NUM_SYMBOLS
     state = jax.eval_shape(partial(_make_state, config, num_symbols, max_length))
     x = (
         jax.ShapeDtypeStruct((NUM_ROWS, max_length), jnp.int32)

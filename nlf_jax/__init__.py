@@ -1,8 +1,12 @@
 """Latent normalizing flows for discrete sequences: train, score and sample them in JAX.
 
-``load`` a trained model from its workdir, then ``sample`` from it or score sequences with ``elbo``
-and ``importance_weighted_nll``. All of them are pure functions of (model, arrays, key).
+``fit`` a model to sequences, or ``load`` a trained one from its workdir, then ``sample`` from it or
+score sequences with ``elbo`` and ``importance_weighted_nll``, which are pure functions of
+(model, arrays, key).
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from nlf_jax.errors import UserError
 from nlf_jax.latents import continue_from, interpolate, reconstruct
@@ -16,24 +20,49 @@ from nlf_jax.models import (
 )
 from nlf_jax.objectives import Elbo, elbo, importance_weighted_nll
 from nlf_jax.sampling import Samples, sample
-from nlf_jax.training.checkpoints import load
+
+if TYPE_CHECKING:
+    from nlf_jax.training.checkpoints import load
+    from nlf_jax.training.config import TrainConfig
+    from nlf_jax.training.fit import Fit, fit
+
+# Imported on first use: what they need takes seconds to load.
+_LATER = {
+    "load": "nlf_jax.training.checkpoints",
+    "fit": "nlf_jax.training.fit",
+    "Fit": "nlf_jax.training.fit",
+    "TrainConfig": "nlf_jax.training.config",
+}
 
 __version__ = "0.1.0"
 __all__ = [
     "CodebookFlow",
     "Elbo",
+    "Fit",
     "LanguageModel",
     "LatentFlow",
     "ModelConfig",
     "Samples",
     "SequenceModel",
+    "TrainConfig",
     "UserError",
     "continue_from",
     "create_network",
     "elbo",
+    "fit",
     "importance_weighted_nll",
     "interpolate",
     "load",
     "reconstruct",
     "sample",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from nlf_jax.errors import UserError
+from nlf_jax.mesh import ROWS, WHOLE, over_rows, replicate, replicated
 from nlf_jax.models import SequenceModel
 
 
@@ -31,6 +33,7 @@ def sample(
     length: int | None = None,
     temperature: float | Array = 1.0,
     greedy: bool = False,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Draw sequences: T ~ p(T), z ~ prior given T, x_t ~ p(x_t | z) independently.
 
@@ -41,25 +44,41 @@ def sample(
         length: number of steps of every sample; None draws each from the length prior.
         temperature: 1 is the model itself, less is more typical. Scales the noise and divides the
             scores.
-        greedy: take the most probable symbol given z (for the LSTM: given the past).
+        greedy: take the most probable symbol given z (for a language model: given the past).
+        mesh: devices that draw a share of the samples each; every process gets all of them, and
+            the same as without a mesh.
 
     Raises:
         UserError: num_samples, length or temperature is out of range.
     """
     check_arguments(model, num_samples, length, temperature)
-    return _sample(model, key, num_samples, length, temperature, greedy)
+    if mesh is None:
+        return _sample(model, key, num_samples, length, temperature, greedy)
+    model = replicate(model, mesh)
+    return _sample_on_mesh(model, key, num_samples, length, temperature, greedy, mesh)
 
 
 @partial(jax.jit, static_argnums=(2, 3, 5))
 def _sample(model, key, num_samples, length, temperature, greedy) -> Samples:
-    lengths, keys = draw_lengths(model, key, num_samples, length)
-    return draw_symbols(lengths, keys, model, length=length, temperature=temperature, greedy=greedy)
+    lengths, keys = _draw_lengths(model, key, num_samples, length)
+    return _draw_symbols(lengths, keys, model, temperature, length=length, greedy=greedy)
 
 
-def draw_lengths(
+@partial(jax.jit, static_argnums=(2, 3, 5, 6))
+def _sample_on_mesh(model, key, num_samples, length, temperature, greedy, mesh: Mesh) -> Samples:
+    """As ``_sample``, each device drawing its rows of a number that all of them divide."""
+    lengths, keys = _draw_lengths(model, key, num_samples + -num_samples % mesh.size, length)
+    draw = partial(_draw_symbols, length=length, greedy=greedy)
+    by_rows = over_rows(draw, mesh, (ROWS, ROWS, WHOLE, WHOLE), ROWS)
+    samples = by_rows(lengths, keys, model, jnp.float32(temperature))
+    samples = jax.tree.map(lambda rows: rows[:num_samples], samples)
+    return jax.lax.with_sharding_constraint(samples, replicated(mesh))
+
+
+def _draw_lengths(
     model: SequenceModel, key: PRNGKeyArray, num_samples: int, length: int | None
 ) -> tuple[Int[Array, "N"], PRNGKeyArray]:
-    """The first part of ``sample``: lengths, and a key for each row, [N]."""
+    """Lengths, and a key for each row, [N]."""
     length_key, symbol_key = jax.random.split(key)
     if length is None:
         log_prob = model.length_log_prob.at[0].set(-jnp.inf)
@@ -69,16 +88,16 @@ def draw_lengths(
     return lengths.astype(jnp.int32), jax.random.split(symbol_key, num_samples)
 
 
-def draw_symbols(
+def _draw_symbols(
     lengths: Int[Array, "N"],
     keys: PRNGKeyArray,
     model: SequenceModel,
+    temperature: float | Array,
     *,
     length: int | None,
-    temperature: float | Array,
     greedy: bool,
 ) -> Samples:
-    """The second part of ``sample``; no row depends on another."""
+    """Rows given their lengths; no row depends on another."""
     num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
     symbols = model.network.generate(lengths, num_steps, keys, jnp.float32(temperature), greedy)
     return padded(symbols, lengths)

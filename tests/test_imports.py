@@ -18,7 +18,8 @@ ALLOWED = {
     "nlf_jax.models": {"nlf_jax.bijectors", "nlf_jax.nn", "nlf_jax.data"},
     "nlf_jax.objectives": {"nlf_jax.models", "nlf_jax.bijectors", "nlf_jax.nn"},
 }
-ALLOWED["nlf_jax.sampling"] = ALLOWED["nlf_jax.objectives"] | {"nlf_jax.objectives"}
+ALLOWED["nlf_jax.mesh"] = set()
+ALLOWED["nlf_jax.sampling"] = ALLOWED["nlf_jax.objectives"] | {"nlf_jax.objectives", "nlf_jax.mesh"}
 ALLOWED["nlf_jax.latents"] = ALLOWED["nlf_jax.sampling"] | {"nlf_jax.sampling"}
 ALLOWED["nlf_jax.media"] = ALLOWED["nlf_jax.sampling"] | {"nlf_jax.sampling", "nlf_jax.data"}
 ALLOWED["nlf_jax.training"] = ALLOWED["nlf_jax.media"]

@@ -9,7 +9,10 @@ from jaxtyping import Array, Float
 
 
 class Bijector(nnx.Module):
-    """An invertible map of one event, noise to latent.
+    """An invertible map of one event, noise to latent: ``y = f(x)``, given a context.
+
+    With noise of density p_x the latent's is ``log p(y) = log p_x(x) + log |det dx/dy|``,
+    ``x = f^-1(y)``; the log_dets of the two directions at the same point add up to 0.
 
     Across the D hidden dimensions an event is [D], the context is a vector [C] and a log_det is [].
     Across T steps an event is [T, D], the context is a ``SequenceContext`` and a log_det is [T]:
@@ -30,7 +33,10 @@ class Bijector(nnx.Module):
 
 
 class Inverse(Bijector):
-    """The given bijector with its two directions exchanged."""
+    """The given bijector g with its two directions exchanged.
+
+    ``y = g^-1(x)``, ``log |det dy/dx| = -log |det dg(y)/dy|``.
+    """
 
     def __init__(self, bijector: Bijector):
         self.bijector = bijector
@@ -45,7 +51,10 @@ class Inverse(Bijector):
 
 
 class Chain(Bijector):
-    """Bijectors one after the other; the first of the list acts first on the noise."""
+    """Bijectors one after the other; the first of the list acts first on the noise.
+
+    ``y = f_n(.. f_2(f_1(x)))``; log_det is the sum of theirs, each at what it is handed.
+    """
 
     def __init__(self, bijectors: list[Bijector]):
         self.bijectors = nnx.List(bijectors)
@@ -68,7 +77,7 @@ class Chain(Bijector):
 
 
 class Reverse(Bijector):
-    """Reverses the order of the D dimensions; log_det 0."""
+    """Reverses the order of the D dimensions: ``y_d = x_{D+1-d}``; log_det 0."""
 
     def forward_and_log_det(self, x, context):
         """See ``Bijector``."""
@@ -80,5 +89,5 @@ class Reverse(Bijector):
 
 
 def standard_normal_log_prob(x: Float[Array, "... D"]) -> Float[Array, "..."]:
-    """Log density of N(0, I) summed over the last axis."""
+    """Log density of N(0, I): ``-sum_d (x_d^2 + log(2 pi)) / 2``."""
     return jax.scipy.stats.norm.logpdf(x).sum(-1)

@@ -3,7 +3,8 @@
 Symbol k has a code ``mu_k``, and z given the symbol is ``N(mu_k, sigma^2 I)``. A mixture of such,
 with weights from the context, is a triangular flow: dimension d is the distribution function of a
 mixture in one dimension, whose weights are those of the symbols given the dimensions before it.
-Fixed codes make it simpler than Categorical Normalizing Flows (Lippe & Gavves, 2021).
+All symbols have one width and the prior is in closed form, which makes it simpler than Categorical
+Normalizing Flows (Lippe & Gavves, 2021).
 """
 
 from typing import Any, NamedTuple
@@ -29,8 +30,8 @@ class Codebook(Bijector):
         w^1 = pi,   eps_d = Phi^-1(sum_k w^d_k Phi((z_d - mu_kd) / sigma)),
         w^{d+1}_k proportional to w^d_k N(z_d; mu_kd, sigma^2),
 
-    so that log_det to noise, ``sum_d log sum_k w^d_k N(z_d; mu_kd, sigma^2) - log N(eps_d; 0, 1)``,
-    telescopes.
+    and log_det to noise is ``sum_d (log sum_k w^d_k N(z_d; mu_kd, sigma^2) - log N(eps_d; 0, 1))``:
+    with the noise's log density it telescopes to ``log p(z)``.
 
     Args:
         num_symbols: V.
@@ -57,6 +58,7 @@ class Codebook(Bijector):
     def inverse_and_log_det(self, y, context):
         """See ``Bijector``."""
         u = (y[..., None] - self.codes.T) / self.width
+        # Without dimension d itself: its weights are given by those before it alone.
         before = jnp.cumsum(-0.5 * u * u, axis=-2) + 0.5 * u * u
         log_weights = jax.nn.log_softmax(before + jax.nn.log_softmax(context)[..., None, :])
         noise, log_det = mixture_to_noise(log_weights, u)
@@ -67,6 +69,7 @@ class Codebook(Bijector):
 
         def step(log_weights, inputs):
             x_d, codes = inputs
+            # y_d is in units of sigma: ``noise_to_mixture`` has components of width 1.
             y_d, log_det = noise_to_mixture(log_weights, codes / self.width, x_d)
             u = y_d[..., None] - codes / self.width
             log_weights = jax.nn.log_softmax(log_weights - 0.5 * u * u)
@@ -96,9 +99,15 @@ class FrameContext(NamedTuple):
 class FrameCodebook(Bijector):
     """Latent z in R^V of frames, one dimension a key, whose code is 1 where it sounds, else -1.
 
-    ``log p(z) = log sum_c pi_c prod_v (s N(z_v; 1, sigma^2) + (1 - s) N(z_v; -1, sigma^2))``, ``s``
-    the sigmoid of a logit of component c and key v given what is read of ``z_{<v}``. As a flow it
-    is triangular, as ``Codebook``, with two codes in each dimension.
+    ``log p(z) = log sum_c pi_c prod_v p_cv(z_v)`` with
+    ``p_cv(z_v) = s_cv N(z_v; 1, sigma^2) + (1 - s_cv) N(z_v; -1, sigma^2)``, ``s_cv`` the sigmoid
+    of a logit of component c and key v given what is read of ``z_{<v}``. As a flow it is
+    triangular, as ``Codebook``, with two codes in each dimension:
+
+        w^v_c proportional to pi_c prod_{u<v} p_cu(z_u),   a_v = sum_c w^v_c s_cv,
+        eps_v = Phi^-1(a_v Phi((z_v - 1) / sigma) + (1 - a_v) Phi((z_v + 1) / sigma)),
+
+    and log_det to noise is ``sum_v (log sum_c w^v_c p_cv(z_v) - log N(eps_v; 0, 1))``.
 
     Args:
         keys: the network of a key's lower keys.

@@ -12,8 +12,9 @@ from nlf_jax.nn.mlp import MLP
 class SplitCoupling(Bijector):
     """Transforms one part of the dimensions given the other (Dinh et al., 2017) and the context.
 
-    ``floor(D/2)`` dimensions are kept, the first ones or, if ``reverse``, the last ones; the others
-    become ``transform(net(kept, context), others)``.
+    ``floor(D/2)`` dimensions are kept, the first ones or, if ``reverse``, the last ones, which are
+    ``y_A = x_A``; the others become ``y_d = f(x_d; theta_d)``, ``theta = net(x_A, context)``, f the
+    transform. ``log_det = sum_d log f'(x_d; theta_d)`` over the others.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class SplitCoupling(Bijector):
 
 
 class Elementwise(Bijector):
-    """Transforms every dimension by itself, with parameters linear in the context."""
+    """Transforms every dimension by itself, with parameters affine in the context.
+
+    ``y_d = f(x_d; theta_d)``, ``theta = context W + b``, ``log_det = sum_d log f'(x_d; theta_d)``.
+    """
 
     def __init__(self, size: int, context_size: int, transform: ScalarTransform, *, rngs: nnx.Rngs):
         self.size, self.transform = size, transform

@@ -1,8 +1,10 @@
 """Scalar transform: the distribution function of a mixture of logistics (Ho et al., 2019, Flow++).
 
-latent -> noise ``x = logit(sum_k w_k sigmoid((y - m_k) / s_k))``: increasing, onto, and linear far
-out. With one component it is affine. In float32: the logarithms of F and 1 - F are summed up from
-log-sigmoids, so that neither tail loses its digits.
+latent -> noise ``x = logit F(y)``, ``F(y) = sum_k w_k sigmoid(u_k)``, ``u_k = (y - m_k) / s_k``:
+increasing, onto, and linear far out. With one component it is affine. The log-derivative is
+``log F' - log F - log(1 - F)``, ``F'(y) = sum_k w_k sigmoid(u_k) sigmoid(-u_k) / s_k``. In float32:
+the logarithms of F and 1 - F are summed up from log-sigmoids, so that neither tail loses its
+digits.
 """
 
 from functools import cache
@@ -69,14 +71,20 @@ def _solve_jvp(primals, tangents):
 def mixture_inverse_and_log_det(
     raw: Float[Array, "*n P"], y: Float[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Latent -> noise; raw: K logits of weights, K means, K log-scales (halved)."""
+    """Latent -> noise: ``x = logit F(y)``, log_det ``log F' - log F - log(1 - F)``.
+
+    raw: K logits of the weights, K means less the spread that they start with, K of ``2 log s_k``.
+    """
     return _to_noise(_parameters(raw), y)
 
 
 def mixture_forward_and_log_det(
     raw: Float[Array, "*n P"], x: Float[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Noise -> latent: the y for which ``mixture_inverse_and_log_det(raw, y)`` gives x."""
+    """Noise -> latent: the y for which ``mixture_inverse_and_log_det(raw, y)`` gives x.
+
+    log_det is minus the inverse's at that y.
+    """
     parameters = _parameters(raw)
     y = _solve(*parameters, jnp.broadcast_to(x, raw.shape[:-1]))
     return y, -_to_noise(parameters, y)[1]

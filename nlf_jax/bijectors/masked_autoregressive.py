@@ -17,7 +17,11 @@ from nlf_jax.nn.mlp import MaskedMLP
 class MaskedAutoregressive(Bijector):
     """Dimension d is transformed given the dimensions before it and the context.
 
-    (Papamakarios et al., 2017.) The inverse, latent to noise, is one pass of the masked network.
+    ``y_d = f(x_d; theta_d)``, ``theta_d = net(y_{<d}, context)``, f the transform;
+    ``log_det = sum_d log f'(x_d; theta_d)`` (Papamakarios et al., 2017). The first dimension is the
+    first one or, if ``reverse``, the last one.
+
+    The inverse, latent to noise, is one pass of the masked network.
     The forward, noise to latent, goes through the dimensions in order and evaluates each hidden
     unit once, when the inputs that it depends on are known, so that it too costs one pass in all.
     """

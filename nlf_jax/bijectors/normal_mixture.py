@@ -45,6 +45,8 @@ def mixture_to_noise(
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """Noise eps of a point y, and log d eps / d y.
 
+    ``eps = Phi^-1(F(y))``, ``log d eps / d y = log sum_k w_k phi(y - m_k) - log phi(eps)``.
+
     Args:
         log_weights: of the components, normalised.
         u: the distances ``y - m_k``.

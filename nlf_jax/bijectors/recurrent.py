@@ -29,6 +29,9 @@ class SequenceContext(NamedTuple):
 class TimeAutoregressive(Bijector):
     """Step t is transformed by a flow across D given a summary of the latent steps before it.
 
+    ``y_t = f(x_t; c_t)``, ``c_t`` a function of ``y_{<t}`` and the length; ``log_det_t`` is f's,
+    ``log |det dy_t/dx_t|``. The Jacobian across T is block triangular, so that they add up.
+
     The inverse, latent to noise, sums up the known latent and then transforms every step at once;
     the forward, noise to latent, is one scan. A subclass says what is read, and what the flow is
     and is given.
@@ -88,8 +91,9 @@ class TimeAutoregressive(Bijector):
 class Recurrent(TimeAutoregressive):
     """``inner`` is given a summary by an LSTM or a gated recurrence that reads z.
 
-    ``Inverse(Recurrent(Inverse(inner)))`` is the inverse autoregressive flow: the network reads the
-    noise, and the forward is the parallel direction.
+    ``y_t = inner(x_t; c_t)``, ``c_t = summary(y_{<t})``, with log_det of step t that of inner; with
+    an LSTM it is that of Ziegler & Rush (2019). For the network to read the noise see
+    ``inverse_autoregressive``.
 
     Args:
         inner: bijector of [D] given a context of size ``hidden``.
@@ -123,12 +127,19 @@ class Recurrent(TimeAutoregressive):
 
 
 def inverse_autoregressive(inner: Bijector, *args, **kwargs) -> Bijector:
-    """``Recurrent`` the other way round: a step's context is a summary of the earlier noise."""
+    """``Recurrent`` the other way round: a step's context is a summary of the earlier noise.
+
+    ``y_t = inner(x_t; c_t)``, ``c_t = summary(x_{<t})``, with log_det of step t that of inner: the
+    inverse autoregressive flow (Kingma et al., 2016), whose forward is the parallel direction.
+    """
     return Inverse(Recurrent(Inverse(inner), *args, **kwargs))
 
 
 class PerStep(Bijector):
-    """Every step by itself, ``inner`` being given the position as one-hots [2 * max_length]."""
+    """Every step by itself, ``inner`` being given the position as one-hots [2 * max_length].
+
+    ``y_t = inner(x_t; position_t)``, with log_det of step t that of inner.
+    """
 
     def __init__(self, inner: Bijector, max_length: int):
         self.inner, self.max_length = inner, max_length

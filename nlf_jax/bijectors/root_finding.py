@@ -46,12 +46,12 @@ def solve_bump(k: Float[Array, "*n"], s: Float[Array, "*n"]) -> Float[Array, "*n
     """Solve u + k / (1 + u^2) = s for u, elementwise.
 
     Args:
-      k: height of the bump, |k| < 8 sqrt(3) / 9: below that the left-hand side increases.
-      s: right-hand side, any size.
+        k: height of the bump, |k| < 8 sqrt(3) / 9: below that the left-hand side increases.
+        s: right-hand side, any size.
 
     Returns:
-      u, with a residual below two float32 ulps of max(1, |s|) (seven where k is within 0.001 of
-      its limit). Differentiable in k and s any number of times, in either mode.
+        u, with a residual below two float32 ulps of max(1, |s|) (seven where k is within 0.001 of
+        its limit). Differentiable in k and s any number of times, in either mode.
     """
     s_inner = jnp.clip(s, -LARGE, LARGE)
     u = _bisect(k, s_inner)
@@ -85,7 +85,7 @@ def solve_increasing(
     after ``MOST_STEPS``. Derivatives are the caller's, by the implicit function theorem.
 
     Args:
-      function: x -> (value, derivative).
+        function: x -> (value, derivative).
     """
 
     def step(carry):
@@ -95,6 +95,7 @@ def solve_increasing(
         move, small = -value / jnp.maximum(slope, SMALLEST_SLOPE), TWO_ULPS * jnp.abs(x)
         fine = (x + move > low) & (x + move < high) & (2 * jnp.abs(move) < jnp.abs(last))
         move = jnp.where(fine | (jnp.abs(move) <= small), move, 0.5 * low + 0.5 * high - x)
+        # A last move of zero is the mark of an element that has settled.
         settled = last == 0
         x = jnp.where(settled, x, x + move)
         return number + 1, x, low, high, jnp.where(settled | (jnp.abs(move) <= small), 0.0, move)

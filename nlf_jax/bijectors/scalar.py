@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from nlf_jax.bijectors.root_finding import solve_bump
 
 # The transform increases for |k| below 8 sqrt(3) / 9; the authors' margin keeps its slope above
-# 0.0325 b.
+# 0.0324 b.
 MAX_BUMP = 8 * math.sqrt(3) / 9 - 0.05
 # Raw log-scales are clipped here: at exp(+-28) a scale, its square and cube are still float32.
 MAX_RAW_LOG_SCALE = 70.0
@@ -23,7 +23,10 @@ ScalarFunction = Callable[[Array, Array], tuple[Array, Array]]
 
 
 class ScalarTransform(NamedTuple):
-    """An increasing function of one number, with `num_params` raw parameters."""
+    """An increasing function f of one number, with ``num_params`` raw parameters.
+
+    ``y = f(x; raw)``; log_det is ``log f'(x)``, and of the inverse ``-log f'(x)``.
+    """
 
     num_params: int
     forward_and_log_det: ScalarFunction
@@ -70,7 +73,7 @@ def _exp_two_fifths(raw: Array) -> tuple[Array, Array]:
 
 
 def _nlsq_parameters(raw: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """a, b, log b, k, d, g of `nlsq_inverse_and_log_det`."""
+    """a, b, log b, k, d, g of ``nlsq_inverse_and_log_det``."""
     b, log_b = _exp_two_fifths(raw[..., 1])
     k = MAX_BUMP * jnp.tanh(0.3 * raw[..., 2])
     d, _ = _exp_two_fifths(raw[..., 3])
@@ -97,7 +100,7 @@ def nlsq_inverse_and_log_det(
 def nlsq_forward_and_log_det(
     raw: Float[Array, "*n 5"], x: Float[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Noise -> latent: the y for which `nlsq_inverse_and_log_det`(raw, y) gives x.
+    """Noise -> latent: the y for which ``nlsq_inverse_and_log_det(raw, y)`` gives x.
 
     With e = (x - a) / b it solves u + k / (1 + u^2) = d e + g. Then y = e - (k / d) / (1 + u^2),
     not (u - g) / d, which loses the digits of a small y beside a large g. log_det is minus the

@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,8 @@ from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
-from nlf_jax.training.loop import Trainer, num_symbols
+from nlf_jax.training.loop import Trainer
+from nlf_jax.training.units import NATS, Unit, unit_of
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -115,7 +116,9 @@ def train(run: Run) -> None:
     """`--mode=train`: trains, or goes on, until the end or a signal."""
     config = training_config(run.experiment.name, run.line)
     corpus = run.load_corpus(config)
-    with StopSignal() as stop, _workdir_taken(run, config, corpus):
+    name, flags = run.experiment.name, {"frame": run.frame, "source": run.source}
+    description = workdir.describe(name, config, corpus, **flags)
+    with StopSignal() as stop, workdir.held(run.workdir, description, corpus.vocabulary_json):
         trainer = Trainer(config, corpus, run.workdir, run.mesh)
         _announce(run, config, corpus, trainer)
         if not trainer.run(lambda: bool(stop)):
@@ -126,21 +129,6 @@ def train(run: Run) -> None:
     if run.experiment.after_training is not None:
         run.experiment.after_training(run, corpus)
     print(f"Score it:   {run.command('eval')}\nSample it:  {run.command('sample')}")
-
-
-@contextlib.contextmanager
-def _workdir_taken(run: Run, config: TrainConfig, corpus: Corpus) -> Iterator[None]:
-    """Process 0 holds and claims the workdir, for a run that is the same in all processes."""
-    description = describe(run.experiment.name, config, corpus, run.frame)
-    hosts.require_same(description, "the processes were given other data.")
-    with contextlib.ExitStack() as held:
-
-        def take() -> None:
-            held.enter_context(workdir.lock(run.workdir))
-            workdir.claim(run.workdir, description, _json_of(corpus))
-
-        hosts.on_primary(take)
-        yield
 
 
 def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
@@ -158,10 +146,11 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     """
     description, model, step = run.load_trained()
     config, values = scoring_config(description, run.line), run.line.values
-    corpus = corpus or run.load_corpus(config)
+    corpus = corpus or run.load_corpus(config, description)
     require_same_data(run.workdir, description, corpus)
     split = values["split"]
     rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
+    print(f"Scoring {len(rows):,} sequences; the first of each length compile ...", flush=True)
     scores = _score(model, rows, config, corpus.max_length, run.mesh)
     result = {
         "experiment": run.experiment.name,
@@ -182,23 +171,9 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
             ["python", "-m", f"experiments.{run.experiment.name}", *run.line.argv]
         ),
     }
-    print(_score_table(result))
+    print(_score_table(result, unit_of(config)))
     _write_scores(run.workdir / f"eval_{split}.json", result)
     return result
-
-
-def describe(
-    experiment: str, config: TrainConfig, corpus: Corpus, frame: Mapping[str, Any]
-) -> workdir.Description:
-    """What makes a run this run and no other."""
-    data = {
-        "name": corpus.name,
-        "fingerprint": corpus.fingerprint,
-        "num_symbols": num_symbols(corpus),
-        "max_length": corpus.max_length,
-        **frame,
-    }
-    return {"experiment": experiment, "config": vars(config), "data": data}
 
 
 def _announce(run: Run, config: TrainConfig, corpus: Corpus, trainer: Trainer) -> None:
@@ -218,7 +193,7 @@ def _score(
     return evaluate.score(
         model,
         rows,
-        stream_key(config, EVALUATION_STREAM),
+        stream_key(config.seed, EVALUATION_STREAM),
         batch_size=config.eval_batch_size,
         buckets=config.bucket_lengths(longest),
         elbo_samples=_num_samples(config, config.elbo_samples),
@@ -232,18 +207,18 @@ def _num_samples(config: TrainConfig, num_samples: int) -> int:
     return 1 if config.model in LANGUAGE_MODELS else num_samples
 
 
-def _score_table(result: dict[str, Any]) -> str:
+def _score_table(result: dict[str, Any], unit: Unit) -> str:
     scores = result["scores"]
     lines = [
         f"{result['split']}: {result['sequences']:,} sequences, {result['symbols']:,} symbols, "
         f"{result['nll_samples']} importance samples; {result['model']} after "
         f"{result['steps']:,} steps",
-        f"{'per symbol':<16}{'nats':>8}{'bits':>8}  (standard error)",
+        f"{unit.per:<16}{unit.name:>8}  (standard error)",
     ]
     for name in ("nll", "elbo", "reconstruction", "kl", "length", "nll_no_length"):
-        nats, bits = scores[f"{name}_nats"], scores[f"{name}_bits"]
-        error = scores[f"{name}_bits_standard_error"]
-        lines.append(f"{name:<16}{nats:>8.4f}{bits:>8.4f}  ({error:.4f})")
+        value, error = scores[f"{name}_{unit.name}"], scores[f"{name}_bits_standard_error"]
+        error *= math.log(2) if unit is NATS else 1.0
+        lines.append(f"{name:<16}{value:>8.4f}  ({error:.4f})")
     return "\n".join(lines)
 
 
@@ -251,10 +226,6 @@ def _score_table(result: dict[str, Any]) -> str:
 def _write_scores(path: Path, result: dict[str, Any]) -> None:
     workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
     print(f"Written to {path}")
-
-
-def _json_of(corpus: Corpus) -> str | None:
-    return None if corpus.vocabulary is None else corpus.vocabulary.to_json()
 
 
 def _finite(value: Any) -> Any:

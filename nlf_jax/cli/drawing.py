@@ -1,6 +1,6 @@
 """What a trained model makes: samples, reconstructions, interpolations and continuations.
 
-Texts are printed and written to a file of the workdir; music goes into its folder `samples`.
+Everything goes into the folder `samples` of the workdir, numbered; texts are printed too.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ from nlf_jax import media
 from nlf_jax.cli.flags import scoring_config
 from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
 from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
+from nlf_jax.data.music.piano_roll import encode_roll
 from nlf_jax.errors import UserError
 from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.models import SequenceModel
-from nlf_jax.sampling import Samples
+from nlf_jax.sampling import Samples, sample
 from nlf_jax.training import workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
-from nlf_jax.training.mesh import sample_on
 
 _FRAME = {"frames_per_quarter", "frame_seconds"}
 
@@ -40,6 +40,7 @@ class _Trained:
     @classmethod
     def load(cls, run: Run) -> "_Trained":
         description, model, _ = run.load_trained()
+        print("Compiling; the first use of a shape takes a while ...", flush=True)
         return cls(run, description, scoring_config(description, run.line), model)
 
     def __post_init__(self) -> None:
@@ -57,11 +58,12 @@ class _Trained:
 
     @property
     def key(self) -> jax.Array:
-        return stream_key(self.config, GENERATION_STREAM)
+        given = self.flags["seed"]
+        return stream_key(self.config.seed if given is None else given, GENERATION_STREAM)
 
     @property
     def is_text(self) -> bool:
-        return self.model.vocabulary is not None
+        return self.config.is_text
 
     @property
     def greedy_unless_told(self) -> bool:
@@ -75,11 +77,9 @@ class _Trained:
 def draw_samples(run: Run) -> None:
     """`--mode=sample`: shows samples."""
     trained = _Trained.load(run)
-    samples = sample_on(
-        run.mesh, trained.model, trained.key,
-        num_samples=trained.flags["num_samples"], length=trained.flags["length"],
-        temperature=trained.flags["temperature"], greedy=trained.flags["greedy"],
-    )  # fmt: skip
+    names = ("num_samples", "length", "temperature", "greedy")
+    flags = {name: trained.flags[name] for name in names}
+    samples = sample(trained.model, trained.key, **flags, mesh=run.mesh)
     _show(trained, "sample", _decode(trained, samples))
 
 
@@ -143,6 +143,8 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
         raise UserError(f"{wrong} does not suit this model: give {right} or --row.")
     if not (texts or files or rows):
         rows = list(range(default))
+    if texts and trained.model.vocabulary is None:
+        raise UserError("--text does not suit this model, which has no vocabulary: give --row.")
     found = [trained.model.vocabulary.encode(text) for text in texts]
     found += [_read_midi(path, trained.frame) for path in files]
     found += _read_rows(trained, rows) if rows else []
@@ -190,23 +192,18 @@ def _read_midi(path: str, frame: Mapping[str, Any]) -> np.ndarray:
         raise UserError(f"{path}: {error}") from error
     if not roll.any():
         raise UserError(f"{path} has no notes that the piano has: give another MIDI file.")
-    return _with_dummy(roll)
+    return encode_roll(roll)
 
 
 def _read_rows(trained: _Trained, rows: Sequence[int]) -> list[np.ndarray]:
-    corpus = trained.run.load_corpus(trained.config)
+    corpus = trained.run.load_corpus(trained.config, trained.description)
     require_same_data(trained.run.workdir, trained.description, corpus)
     split = trained.flags["split"]
     sequences = corpus.splits[split]
     for row in rows:
         if row >= len(sequences):
             raise UserError(f"--row={row}, but {split} has the rows 0 to {len(sequences) - 1}.")
-    return [x if trained.is_text else _with_dummy(x) for x in (sequences[row] for row in rows)]
-
-
-def _with_dummy(roll: np.ndarray) -> np.ndarray:
-    """The roll bool [T, 88] with the dummy first column of the model, [T, 89]."""
-    return np.pad(roll, ((0, 0), (1, 0)))
+    return [x if trained.is_text else encode_roll(x) for x in (sequences[row] for row in rows)]
 
 
 def _exactly(number: int, inputs: list[jax.Array]) -> list[jax.Array]:
@@ -221,31 +218,39 @@ def _exactly(number: int, inputs: list[jax.Array]) -> list[jax.Array]:
 def _decode(trained: _Trained, samples: Samples) -> list[Any]:
     """Texts, or rolls bool [T, 88]."""
     symbols, lengths = jax.device_get(samples)
-    if trained.is_text:
+    if not trained.is_text:
+        return media.decode_rolls(symbols, lengths)
+    if trained.model.vocabulary is not None:
         return trained.model.vocabulary.decode(symbols, lengths)
-    return media.decode_rolls(symbols, lengths)
+    return [" ".join(map(str, row[:length])) for row, length in zip(symbols, lengths, strict=True)]
 
 
 @primary_only
 def _show(trained: _Trained, kind: str, results: list[Any]) -> None:
-    """Prints texts and writes <kind>s.txt; writes rolls to samples/<kind>-<number>.*."""
-    directory = trained.run.workdir
+    """Prints texts and writes <kind>s-<number>.txt; writes rolls to <kind>-<number>.*."""
+    directory = trained.run.workdir / "samples"
     if trained.is_text:
-        _show_texts(directory / f"{kind}s.txt", kind, results)
+        _show_texts(directory, kind, results)
         return
-    for number, roll in enumerate(results, 1):
-        paths = media.save_sample(
-            directory / "samples", roll, name=f"{kind}-{number}",
-            **_timing(trained.frame),
-        )  # fmt: skip
+    for number, roll in enumerate(results, _next_number(directory, kind)):
+        name = f"{kind}-{number}"
+        paths = media.save_sample(directory, roll, name=name, **_timing(trained.frame))
         notes = int(roll.sum())
         print(
             f"{kind} {number}: {len(roll)} frames, {notes} keys down; {', '.join(map(str, paths))}"
         )
 
 
-def _show_texts(path: Path, kind: str, texts: list[str]) -> None:
+def _show_texts(directory: Path, kind: str, texts: list[str]) -> None:
     label = "" if kind == "sample" else f"{kind} "
     print("\n".join(f"{label}{number}: {text}" for number, text in enumerate(texts, 1)))
+    path = directory / f"{kind}s-{_next_number(directory, f'{kind}s')}.txt"
+    directory.mkdir(exist_ok=True)
     workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
     print(f"Written to {path}")
+
+
+def _next_number(directory: Path, kind: str) -> int:
+    """One more than the highest of the files <kind>-<number>.*, so that none is overwritten."""
+    numbers = [path.stem.removeprefix(f"{kind}-") for path in directory.glob(f"{kind}-*.*")]
+    return max((int(n) for n in numbers if n.isdecimal()), default=0) + 1

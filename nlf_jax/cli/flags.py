@@ -10,11 +10,11 @@ from typing import Any
 from absl import flags
 
 from nlf_jax.cli import options
-from nlf_jax.cli.recipes import SIZES
 from nlf_jax.errors import UserError, printable
 from nlf_jax.models.config import MODELS
-from nlf_jax.options import require_choice, restore
+from nlf_jax.options import INTEGERS_BELOW, require_choice, restore
 from nlf_jax.training.config import TrainConfig
+from nlf_jax.training.recipes import SIZES, recipe
 from nlf_jax.training.workdir import Description
 
 MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
@@ -78,6 +78,7 @@ def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) 
     number("num_processes", None, "Several hosts: how many processes, one on each.")
     number("process_id", None, "Several hosts: the number of this process, from 0.")
     number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
+    number("seed", None, "What draws (not train, eval): decides the draws [the run's seed].")
     number("num_samples", 5, "sample, continue: how many; interpolate: points.")
     number("length", None, "sample, continue: steps [drawn from the length prior].")
     flags.DEFINE_float("temperature", 1.0, "Below 1 is more typical.", flag_values=values)
@@ -129,7 +130,7 @@ def training_config(experiment: str, line: CommandLine) -> TrainConfig:
     if "model" in overrides:
         raise UserError("choose the model by --model=..., not by --config.model.")
     chosen = (line.values.get("dataset"), overrides.get("recurrence"))
-    return options.make_config(options.recipe(experiment, model, size, *chosen) | overrides)
+    return options.make_config(recipe(experiment, model, size, *chosen) | overrides)
 
 
 def scoring_config(trained: Description, line: CommandLine) -> TrainConfig:
@@ -157,7 +158,7 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
     defined = define(extra, line.values["model"])
     shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
     shown += ["mesh", "coordinator", "num_processes", "process_id"]
-    shown += ["split", "max_sequences", "num_samples", "length", "temperature", "greedy"]
+    shown += ["split", "max_sequences", "seed", "num_samples", "length", "temperature", "greedy"]
     shown += ["text", "midi_file", "row", "prefix", "num_proposals"]
     flag_lines = [
         _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
@@ -170,7 +171,8 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
         [
             description.strip(),
             "",
-            f"Usage: python -m experiments.{name} --mode={'|'.join(MODES)} [flags]",
+            f"Usage: nlf train {name} [flags], and then nlf eval|sample|.. WORKDIR [flags], or",
+            f"       python -m experiments.{name} --mode={'|'.join(MODES)} [flags]",
             "  train   trains, or goes on with the run in --workdir; Ctrl-C saves and stops",
             "  eval    scores a split of the data with the trained model",
             "  sample  shows samples of the trained model",
@@ -233,6 +235,8 @@ def _check(values: dict[str, Any]) -> None:
     for name in ("mesh", "max_sequences", "num_samples", "length", "prefix", "num_proposals"):
         if values[name] is not None and values[name] < 1:
             raise UserError(f"--{name} must be at least 1, got {values[name]}.")
+    if not 0 <= (values["seed"] or 0) < INTEGERS_BELOW:
+        raise UserError(f"--seed must be at least 0 and less than {INTEGERS_BELOW:,}.")
     if min(values["row"] or [0]) < 0:
         raise UserError(f"--row must be at least 0, got {min(values['row'])}.")
     if not 0.0 < values["temperature"] < float("inf"):

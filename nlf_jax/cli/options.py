@@ -3,46 +3,12 @@
 from typing import Any
 
 from nlf_jax import options
-from nlf_jax.cli.recipes import RECIPES, SIZES, TUNED
 from nlf_jax.errors import UserError, printable
-from nlf_jax.models.config import MODELS
-from nlf_jax.options import KINDS, require_choice, suggestion
+from nlf_jax.options import KINDS, suggestion
 from nlf_jax.training.config import TrainConfig
+from nlf_jax.training.recipes import recipe
 
 OPTIONS = options.options_of(TrainConfig)
-
-
-def recipe(
-    experiment: str,
-    model: str,
-    size: str,
-    dataset: str | None = None,
-    recurrence: str | None = None,
-) -> dict[str, Any]:
-    """The values of a run's options before any is overridden.
-
-    Args:
-        experiment: name of the experiment, for instance ``ptb_char``.
-        model: one of ``MODELS``.
-        size: one of ``SIZES``; the experiments in ``TUNED`` have a ``tuned`` one.
-        dataset: the one chosen, if the experiment has several.
-        recurrence: the one chosen, if one was.
-
-    Raises:
-        UserError: the model or the size is unknown.
-    """
-    require_choice("--model", model, MODELS)
-    require_choice("--size", size, SIZES)
-    if size == "tuned" and experiment not in TUNED:
-        known = ", ".join(TUNED)
-        raise UserError(f"--size=tuned is for {known}; {experiment} has tiny, small and paper.")
-    recurrence = recurrence or ("gated" if model == "gated" else OPTIONS["recurrence"].default)
-    values = {name: declared.default for name, declared in OPTIONS.items()}
-    values |= {"model": model, "recurrence": recurrence}
-    for each in RECIPES:
-        if each.matches(experiment, model, size, dataset, recurrence):
-            values |= each.values
-    return values
 
 
 def get_config(

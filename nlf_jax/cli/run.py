@@ -15,11 +15,11 @@ from jax.sharding import Mesh
 from nlf_jax.cli.flags import DEFAULT_MODEL, CommandLine
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
+from nlf_jax.mesh import make_mesh
 from nlf_jax.models import SequenceModel
 from nlf_jax.training import checkpoints, hosts
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.config import TrainConfig
-from nlf_jax.training.mesh import make_mesh
 from nlf_jax.training.workdir import Description
 
 # Of the seed; training uses the streams before.
@@ -31,7 +31,7 @@ class Experiment:
     """A data set and what is special about its runs.
 
     Attributes:
-      name: of the file in experiments/.
+      name: after `nlf train`, and of the file in experiments/.
       description: for `--help`.
       load_corpus: (flags by name, max_length) -> the data.
       model: the one that is trained unless another is asked for.
@@ -74,9 +74,22 @@ class Run:
         """The devices to use."""
         return make_mesh(self.line.values["mesh"])
 
-    def load_corpus(self, config: TrainConfig) -> Corpus:
-        """The experiment's data."""
-        return self.experiment.load_corpus(self.line.values, config.max_length)
+    def load_corpus(self, config: TrainConfig, trained: Description | None = None) -> Corpus:
+        """The experiment's data: those that the flags name, else those of the trained run."""
+        values = self.line.values
+        if trained is not None:
+            known = {"dataset": trained["data"].get("name")} | trained.get("source", {})
+            known = {name: value for name, value in known.items() if name in values}
+            values = values | {n: v for n, v in known.items() if n not in self.line.given}
+        return self.experiment.load_corpus(values, config.max_length)
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The flags given that say where the data are, paths made absolute."""
+        given = [n for n in ("data_dir", *self.experiment.flags) if n in self.line.given]
+        is_path = lambda name: name.endswith(("_dir", "_file"))  # noqa: E731
+        values = self.line.values
+        return {n: os.path.abspath(values[n]) if is_path(n) else values[n] for n in given}
 
     @property
     def frame(self) -> dict[str, Any]:
@@ -102,17 +115,10 @@ class Run:
 
     def command(self, mode: str) -> str:
         """The shell command that does something else with the same run."""
-        data_flags = [
-            f"--{name}={shlex.quote(self.line.values[name])}"
-            for name in ("data_dir", *self.experiment.flags)
-            if name in self.line.given and mode == "eval"
-        ]
         directory = shlex.quote(str(self.workdir))
         if "MAKELEVEL" in os.environ:
-            extra = f" ARGS={shlex.quote(' '.join(data_flags))}" if data_flags else ""
-            return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}{extra}"
-        program = f"python -m experiments.{self.experiment.name}"
-        return " ".join([program, f"--mode={mode}", f"--workdir={directory}", *data_flags])
+            return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}"
+        return f"nlf {mode} {directory}"
 
 
 def check_workdir(directory: Path) -> None:
@@ -138,9 +144,9 @@ def check_workdir(directory: Path) -> None:
                 )
 
 
-def stream_key(config: TrainConfig, stream: int) -> jax.Array:
+def stream_key(seed: int, stream: int) -> jax.Array:
     """The random key of a part of a run."""
-    return jax.random.fold_in(jax.random.key(config.seed), stream)
+    return jax.random.fold_in(jax.random.key(seed), stream)
 
 
 def require_same_data(directory: Path, trained: Description, corpus: Corpus) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import grain.python as grain
 import numpy as np
 
+from nlf_jax.data.music.piano_roll import NUM_DUMMIES
 from nlf_jax.data.music.transposition import transpose_rows
 from nlf_jax.data.text.vocabulary import PADDING_ID
 from nlf_jax.errors import UserError
@@ -21,10 +22,10 @@ class Batch(NamedTuple):
     """One right-padded batch.
 
     Attributes:
-      x: int32 [B, T] symbol ids padded with 1; for piano rolls bool [B, T, 89], whose first
-        column is the dummy output, padded with False.
-      lengths: int32 [B], 0 in the filler rows of a partial batch.
-      index: int32 [B], row number in the split, -1 for filler rows.
+        x: int32 [B, T] symbol ids padded with 1; for piano rolls bool [B, T, 89], whose first
+            column is the dummy output, padded with False.
+        lengths: int32 [B], 0 in the filler rows of a partial batch.
+        index: int32 [B], row number in the split, -1 for filler rows.
     """
 
     x: np.ndarray
@@ -46,18 +47,18 @@ def train_batches(
     shuffled together. The last batch of a bucket is filled up with filler rows.
 
     Args:
-      sequences: int32 [T] each, or bool [T, 88] each.
-      batch_size: rows per batch.
-      buckets: increasing padded lengths; a sequence goes to the shortest that holds it.
-      seed: decides all orders and transpositions.
-      transpose: a piano roll is moved by up to so many semitones, anew each time.
+        sequences: int32 [T] each, or bool [T, 88] each.
+        batch_size: rows per batch.
+        buckets: increasing padded lengths; a sequence goes to the shortest that holds it.
+        seed: decides all orders and transpositions.
+        transpose: a piano roll is moved by up to so many semitones, anew each time.
 
     Returns:
-      A Grain iterator of `Batch` with shape [batch_size, bucket]; `get_state` and `set_state`
-      resume it at any step.
+        A Grain iterator of ``Batch`` with shape [batch_size, bucket]; ``get_state`` and
+        ``set_state`` resume it at any step.
 
     Raises:
-      UserError: a sequence is empty or longer than the last bucket, or the arguments are invalid.
+        UserError: a sequence is empty or longer than the last bucket, or the arguments are invalid.
     """
     if seed < 0:
         raise UserError(f"seed must not be negative, got {seed}.")
@@ -81,7 +82,7 @@ def train_batches(
 def eval_batches(
     sequences: Sequence[np.ndarray], *, batch_size: int, buckets: tuple[int, ...]
 ) -> list[Batch]:
-    """Every sequence exactly once, in order inside each bucket; see `train_batches`."""
+    """Every sequence exactly once, in order inside each bucket; see ``train_batches``."""
     members = _bucket_members(sequences, batch_size, buckets)
     return [
         _padder(sequences, batch_size, bucket)(rows[start : start + batch_size])
@@ -93,7 +94,7 @@ def eval_batches(
 def steps_per_epoch(
     sequences: Sequence[np.ndarray], *, batch_size: int, buckets: tuple[int, ...]
 ) -> int:
-    """Number of batches in an epoch of `train_batches`, or in `eval_batches`."""
+    """Number of batches in an epoch of ``train_batches``, or in ``eval_batches``."""
     members = _bucket_members(sequences, batch_size, buckets)
     return sum(-(-len(rows) // batch_size) for rows in members.values())
 
@@ -128,7 +129,7 @@ def _check(lengths: np.ndarray, batch_size: int, buckets: tuple[int, ...]) -> No
 def _padder(
     sequences: Sequence[np.ndarray], batch_size: int, bucket: int
 ) -> Callable[[Sequence[int]], Batch]:
-    """The function from at most `batch_size` row numbers to their batch."""
+    """The function from at most ``batch_size`` row numbers to their batch."""
 
     def pad(rows: Sequence[int]) -> Batch:
         x, values = _blank(sequences[rows[0]], batch_size, bucket)
@@ -157,5 +158,5 @@ def _blank(example: np.ndarray, batch_size: int, bucket: int) -> tuple[np.ndarra
     if example.ndim == 1:
         x = np.full((batch_size, bucket), PADDING_ID, np.int32)
         return x, x
-    x = np.zeros((batch_size, bucket, 1 + example.shape[1]), np.bool_)
-    return x, x[..., 1:]
+    x = np.zeros((batch_size, bucket, NUM_DUMMIES + example.shape[1]), np.bool_)
+    return x, x[..., NUM_DUMMIES:]

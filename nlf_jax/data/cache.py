@@ -21,7 +21,7 @@ def locked_cache() -> Generator[pathlib.Path]:
     """The cache directory, NLF_CACHE_DIR or ~/.cache/nlf_jax, for one process at a time.
 
     Raises:
-      UserError: it cannot be made, or the block inside fails with an OSError.
+        UserError: it cannot be made, or the block inside fails with an OSError.
     """
     directory = pathlib.Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
     try:
@@ -47,12 +47,12 @@ def prepare(
     """Downloads, with registered checksums only, and prepares, without TFDS's output.
 
     Args:
-      name: of the data set, for the message.
-      url: an address to try first, as TFDS retries for minutes; None if nothing is downloaded.
-      advice: the end of the message, what to do.
+        name: of the data set, for the message.
+        url: an address to try first, as TFDS retries for minutes; None if nothing is downloaded.
+        advice: the end of the message, what to do.
 
     Raises:
-      UserError: the download fails.
+        UserError: the download fails.
     """
     if url is not None:
         _check_reachable(url, advice)

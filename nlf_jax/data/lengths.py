@@ -9,16 +9,16 @@ def length_log_prob(lengths: np.ndarray, max_length: int, smoothing: bool) -> np
     """Log-probability of every length, from a histogram.
 
     Args:
-      lengths: int [N], lengths of the training and validation sequences.
-      max_length: the longest length that the prior covers.
-      smoothing: add one to every count, length 0 included (the music recipe); without it a
-        length that never occurs has log-probability -inf (the text recipe).
+        lengths: int [N], lengths of the training and validation sequences.
+        max_length: the longest length that the prior covers.
+        smoothing: add one to every count, length 0 included (the music recipe); without it a
+            length that never occurs has log-probability -inf (the text recipe).
 
     Returns:
-      float32 [max_length + 1], in nats, indexed by length.
+        float32 [max_length + 1], in nats, indexed by length.
 
     Raises:
-      UserError: there are no lengths, or one of them is outside 0..max_length.
+        UserError: there are no lengths, or one of them is outside 0..max_length.
     """
     lengths = np.asarray(lengths)
     if lengths.size == 0:

@@ -26,15 +26,15 @@ def roll_to_audio(
     """The sound of a piano roll; keys that sound in consecutive frames are held.
 
     Args:
-      roll: bool [T, 88].
-      frames_per_quarter: frames in a quarter note.
-      beats_per_minute: quarter notes per minute.
+        roll: bool [T, 88].
+        frames_per_quarter: frames in a quarter note.
+        beats_per_minute: quarter notes per minute.
 
     Returns:
-      float32 [N] in -1..1 at 44,100 samples per second.
+        float32 [N] in -1..1 at 44,100 samples per second.
 
     Raises:
-      UserError: the arguments are not of that form.
+        UserError: the arguments are not of that form.
     """
     roll = check_roll(roll)
     samples_per_frame = _samples_per_frame(frames_per_quarter, beats_per_minute)
@@ -55,10 +55,10 @@ def roll_to_wav(
     frames_per_quarter: int = 2,
     beats_per_minute: float = 100.0,
 ) -> bytes:
-    """A mono 16-bit WAV file of a piano roll, also written to `path` if that is given.
+    """A mono 16-bit WAV file of a piano roll, also written to ``path`` if that is given.
 
     Raises:
-      UserError: the file cannot be written, or as for `roll_to_audio`.
+        UserError: the file cannot be written, or as for ``roll_to_audio``.
     """
     audio = roll_to_audio(
         roll, frames_per_quarter=frames_per_quarter, beats_per_minute=beats_per_minute

@@ -21,15 +21,15 @@ def plot_roll(
     """A picture of a piano roll: time in quarter notes to the right, pitch upwards.
 
     Args:
-      roll: bool [T, 88].
-      title: written above it.
-      frames_per_quarter: frames in a quarter note.
+        roll: bool [T, 88].
+        title: written above it.
+        frames_per_quarter: frames in a quarter note.
 
     Returns:
-      A figure of its own, not one of pyplot's: `figure.savefig(path)` writes it.
+        A figure of its own, not one of pyplot's: ``figure.savefig(path)`` writes it.
 
     Raises:
-      UserError: the roll is not of that form, or matplotlib is not installed.
+        UserError: the roll is not of that form, or matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure

@@ -25,18 +25,18 @@ def save_sample(
     """Writes a piano roll as name.mid, name.wav and name.png, over what has these names.
 
     Args:
-      directory: is made if it is not there.
-      roll: bool [T, 88].
-      name: of the files, without a suffix.
-      frames_per_quarter: frames in a quarter note.
-      beats_per_minute: quarter notes per minute.
+        directory: is made if it is not there.
+        roll: bool [T, 88].
+        name: of the files, without a suffix.
+        frames_per_quarter: frames in a quarter note.
+        beats_per_minute: quarter notes per minute.
 
     Returns:
-      The three paths.
+        The three paths.
 
     Raises:
-      UserError: a file cannot be written, an argument is not of that form, or a package of the
-        extra "music" is not installed.
+        UserError: a file cannot be written, an argument is not of that form, or a package of the
+            extra "music" is not installed.
     """
     timing = {"frames_per_quarter": frames_per_quarter, "beats_per_minute": beats_per_minute}
     midi = roll_to_midi(roll, **timing)
@@ -61,7 +61,7 @@ def show(
 ) -> "Shown":
     """The picture of a piano roll over a player of its sound, for a notebook cell to end with.
 
-    Args and errors as for `save_sample`.
+    Args and errors as for ``save_sample``.
     """
     buffer = io.BytesIO()
     plot_roll(roll, title=title, frames_per_quarter=frames_per_quarter).savefig(buffer)

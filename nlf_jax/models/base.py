@@ -102,14 +102,7 @@ class LatentVariableModel(nnx.Module):
         temperature: Float[Array, ""],
         greedy: bool,
     ) -> Array:
-        """Draw N sequences of the given lengths: [N, num_steps, ..], arbitrary past the end.
-
-        Args:
-            keys: [N], one for each sequence.
-            temperature: divisor of the scores, and of the prior's if it has such; else factor on
-                the noise's standard deviation.
-            greedy: take the most probable symbol given z instead of drawing one.
-        """
+        """Draw z from the prior, then every x_t given z; see ``Network``."""
         noise_keys, emission_keys = split_each(keys)
         noise = self._draw_noise(noise_keys, num_steps)
         drawn = self.tempered(noise, lengths, jnp.full(num_steps, temperature))
@@ -125,7 +118,7 @@ class LatentVariableModel(nnx.Module):
         temperature: Float[Array, ""],
         greedy: bool,
     ) -> tuple[Array, Float[Array, "N"]]:
-        """Propose N sequences that begin with the opening; arguments: see ``generate``.
+        """Propose sequences that begin with the opening; see ``Network``.
 
         The latents of the k opening steps come from the posterior that has read the opening, the
         noise of the later steps from N(0, I). Every prior here is triangular in time, so the

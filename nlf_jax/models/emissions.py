@@ -13,7 +13,10 @@ from nlf_jax.nn.linear import look_up, project
 
 
 class Categorical:
-    """Symbols are ids, int32 [T, *B]; scores are logits [T, *B, V]."""
+    """Symbols are ids, int32 [T, *B]; scores are logits [T, *B, V].
+
+    ``log p(x) = scores_x - log sum_v exp(scores_v)``.
+    """
 
     @staticmethod
     def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T *B E"]:
@@ -43,7 +46,10 @@ class Categorical:
 
 
 class Bernoulli:
-    """Symbols are bit vectors [T, *B, V]; scores are logits of each bit."""
+    """Symbols are bit vectors [T, *B, V]; scores are logits of each bit.
+
+    ``log p(x) = sum_v (x_v log p_v + (1 - x_v) log(1 - p_v))``, ``p_v = sigmoid(scores_v)``.
+    """
 
     @staticmethod
     def embed(table: Float[Array, "V E"], x: Array) -> Float[Array, "T *B E"]:
@@ -76,7 +82,8 @@ class BernoulliMixture(Bernoulli):
     """Bits depend on each other by way of the component, one of K, that they are drawn from.
 
     Symbols are bit vectors [T, *B, V]; scores are [T, *B, K, V + 1]: the logits of each component's
-    bits and, last, of the component itself.
+    bits and, last, of the component itself. ``log p(x) = log sum_k pi_k prod_v p(x_v | k)``, pi the
+    softmax of the last, ``p(x_v = 1 | k)`` the sigmoid of the first V.
     """
 
     @staticmethod
@@ -135,7 +142,11 @@ THRESHOLD = ScalarTransform(1, forward_and_log_det=_threshold, inverse_and_log_d
 class AutoregressiveBernoulli:
     """Bits depend on the component they are drawn from and, one by one, on the bits below.
 
-    The lower bits are read by a masked network (MADE), given the features. This is RNN-NADE
+    ``log p(x) = log sum_k pi_k prod_v p(x_v | x_{<v}, k)`` with
+    ``p(x_v = 1 | x_{<v}, k) = sigmoid(l_kv + net_v(x_{<v}, features))``, l and pi as for
+    ``BernoulliMixture``.
+
+    The net is masked (MADE; Germain et al., 2015). This is RNN-NADE
     (Boulanger-Lewandowski et al., 2012) with MADE in the place of NADE, and a mixture of such.
     Symbols are bit vectors [T, *B, V]; to draw them takes V steps, one for a bit, whatever T is.
     """

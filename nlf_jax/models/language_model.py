@@ -97,13 +97,7 @@ class LanguageModel(nnx.Module):
         temperature: Float[Array, ""],
         greedy: bool,
     ) -> Array:
-        """Draw N sequences symbol by symbol: [N, num_steps, ..], arbitrary past the end.
-
-        Args:
-            keys: [N], one for each sequence.
-            temperature: divisor of the scores.
-            greedy: take the most probable symbol instead of drawing one.
-        """
+        """Draw sequences symbol by symbol; see ``Network``."""
         carry, per_step = self.summariser.start(lengths, (num_steps, *lengths.shape))
         return self._write(carry, per_step, num_steps, keys, temperature, greedy)
 
@@ -116,11 +110,7 @@ class LanguageModel(nnx.Module):
         temperature: Float[Array, ""],
         greedy: bool,
     ) -> tuple[Array, Float[Array, "N"]]:
-        """Go on with an opening of k symbols; arguments: see ``generate``.
-
-        Returns:
-            The sequences, [N, num_steps, ..], and log p(opening | length), nats.
-        """
+        """Read the opening and write on, which is exact; the weight is log p(opening | T)."""
         num_known, advance = opening.shape[0], self._advancer()
         carry, per_step = self.summariser.start(lengths, (num_steps, *lengths.shape))
         known, rest = _split_steps(per_step, num_known)

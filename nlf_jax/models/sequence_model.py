@@ -1,15 +1,79 @@
-"""A network together with what it takes to score and sample: length prior and vocabulary."""
+"""What every network follows, and a network with what it takes to score and sample."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nlf_jax.models.codebook_flow import CodebookFlow
-from nlf_jax.models.language_model import LanguageModel
-from nlf_jax.models.latent_flow import LatentFlow
+from nlf_jax.models.base import Terms
+from nlf_jax.models.config import ModelConfig
 
-Network = LatentFlow | CodebookFlow | LanguageModel
+
+class Network(Protocol):
+    """p(x | T), an ``nnx.Module`` whose leaves are all parameters.
+
+    Attributes:
+        config: what it was made from.
+        embedding: of the symbols, [V, E].
+    """
+
+    config: ModelConfig
+
+    @property
+    def embedding(self) -> Any: ...
+
+    def terms(
+        self,
+        x: Array,
+        lengths: Int[Array, "B"],
+        keys: PRNGKeyArray,
+        *,
+        num_samples: int,
+        train: bool = False,
+    ) -> Terms:
+        """The terms of the bound of sequences x [B, T, ..], for S samples of z.
+
+        Args:
+            keys: [B], one for each row.
+            num_samples: S; a language model, whose score is exact, has 1 whatever is asked.
+            train: dropout is on.
+        """
+        ...
+
+    def generate(
+        self,
+        lengths: Int[Array, "N"],
+        num_steps: int,
+        keys: PRNGKeyArray,
+        temperature: Float[Array, ""],
+        greedy: bool,
+    ) -> Array:
+        """Draw N sequences of the given lengths: [N, num_steps, ..], arbitrary past the end.
+
+        Args:
+            keys: [N], one for each sequence.
+            temperature: divisor of the scores, and of the prior's if it has such; else factor on
+                the noise's standard deviation.
+            greedy: take the most probable symbol, given z or the past, instead of drawing one.
+        """
+        ...
+
+    def continuation(
+        self,
+        opening: Array,
+        lengths: Int[Array, "N"],
+        num_steps: int,
+        keys: PRNGKeyArray,
+        temperature: Float[Array, ""],
+        greedy: bool,
+    ) -> tuple[Array, Float[Array, "N"]]:
+        """Propose N sequences that begin with the k steps of an opening; see ``generate``.
+
+        Returns:
+            The sequences, [N, num_steps, ..], and the log of the weights, nats, by which they are
+            draws from p(x | x_{1..k}, T).
+        """
+        ...
 
 
 class SequenceModel(struct.PyTreeNode):
@@ -18,7 +82,7 @@ class SequenceModel(struct.PyTreeNode):
     Attributes:
         network: p(x | T).
         length_log_prob: log p(T), index T = 0..max_length.
-        vocabulary: symbols and their ids; None for music. Static.
+        vocabulary: symbols and their ids; None for music and for plain ids. Static.
     """
 
     network: Network

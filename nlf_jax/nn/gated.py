@@ -87,8 +87,8 @@ class GatedBlock(nnx.Module):
     """Two residual branches: over time, then at every step.
 
     Over time: norm, causal depthwise convolution ``u_t = sum_k w_k x_{t-k}``, the recurrence
-    ``h_t = (1 - g_t) h_{t-1} + g_t c_t`` with ``g = sigmoid(W_g u + b)``, ``c = W_c u``, a linear
-    map. At every step: norm, a SiLU-gated layer of the same width, a linear map.
+    ``h_t = (1 - g_t) h_{t-1} + g_t c_t`` with ``g = sigmoid(W_g u + b_g)``, ``c = W_c u + b_c``, a
+    linear map. At every step: norm, a SiLU-gated layer of the same width, a linear map.
     """
 
     def __init__(self, hidden: int, *, products: str, rngs: nnx.Rngs):
@@ -114,6 +114,7 @@ class GatedBlock(nnx.Module):
             mask: 0 at steps that are as if they were not there: before the first, if ``reverse``.
             dropout: factors on what the recurrence gives.
         """
+        # Masked twice: the convolution has to read zeros, and a bias alone would move the state.
         u = self.time_norm(x) if mask is None else self.time_norm(x) * mask
         gate, update = self._gate_and_update(self._convolve(u, reverse))
         h = linear_recurrence(1 - gate, update if mask is None else update * mask, reverse)
@@ -219,6 +220,7 @@ class GatedStack(nnx.Module):
     ) -> tuple[GatedCarry, tuple[Array, Array | None]]:
         """See ``Summariser``."""
         factors = self._factors(dropout_keys, rate, shape)
+        # One position more than steps: the last ``advance`` takes one too, for a summary unused.
         positions = self._positions(0, shape[0] + 1, length)
         zeros = jnp.zeros((*shape[1:], self.hidden_size))
         window = jnp.zeros((CONVOLUTION_STEPS - 1, *zeros.shape))

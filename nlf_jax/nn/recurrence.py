@@ -79,6 +79,7 @@ def _step(
     """The state times ``keep``, and the activated gates."""
     gates = _activate(gates_x + product(state.hidden))
     i, f, g, o = jnp.split(gates, 4, axis=-1)
+    # With the cell at zero the hidden state is zero too.
     cell = keep * (f * state.cell + i * g)
     return LSTMState(o * jnp.tanh(cell), cell), gates
 
@@ -117,6 +118,7 @@ def _previous(states: LSTMState, initial: LSTMState, reverse: bool) -> LSTMState
 
 def _coefficients(states: LSTMState, previous: LSTMState, gates, keep):
     """What the tangents of the gates, of the last cell and of the new cell are multiplied by."""
+    # ``keep`` is 0 or 1: it leaves i (1 - i) right, and makes every coefficient zero where it is 0.
     i, f, g, o = jnp.split(keep * gates, 4, axis=-1)
     tanh_c = jnp.tanh(states.cell)
     from_gates = (i * (1 - i) * g, f * (1 - f) * previous.cell, i * (1 - g * g))
@@ -146,6 +148,7 @@ def _lstm_jvp(reverse, products, primals, tangents):
     states, gates = _states_and_gates(reverse, products, *primals)
     previous = _previous(states, initial, reverse)
     coefficients = _coefficients(states, previous, gates, keep)
+    # All that needs no state's tangent, at once for all steps; ``keep`` is a mask and has none.
     gates_dot = gates_dot + offset_dot + project(previous.hidden, weight_dot, products)
     tangent = _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse, products)
     return states.hidden, tangent

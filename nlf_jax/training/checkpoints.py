@@ -242,7 +242,8 @@ def model_template(
     except (KeyError, TypeError, ValueError, UserError) as error:
         path = workdir / workdirs.CONFIG_FILE
         raise UserError(f"{path} does not describe a model ({first_line(error)}).") from error
-    if config.is_text and (vocabulary is None or len(vocabulary) != num_symbols):
+    needed = config.is_text and not data.get("ids")
+    if needed and (vocabulary is None or len(vocabulary) != num_symbols):
         raise UserError(f"{workdir / workdirs.VOCABULARY_FILE} is missing or of another model.")
     return template
 

@@ -12,8 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from nlf_jax import objectives
 from nlf_jax.data import batching
-from nlf_jax.models import SequenceModel
-from nlf_jax.training.mesh import (
+from nlf_jax.mesh import (
     ROWS,
     WHOLE,
     make_mesh,
@@ -22,6 +21,7 @@ from nlf_jax.training.mesh import (
     replicated,
     shard_rows,
 )
+from nlf_jax.models import SequenceModel
 
 CONVENTION = "sum of nats over the split / sum of (T + 1), log p(T) included; bits = nats / ln 2"
 

@@ -7,6 +7,7 @@ from its newest checkpoint and ends with the same parameters.
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,11 +16,11 @@ from jax.sharding import Mesh
 from nlf_jax.data import batching, lengths
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
+from nlf_jax.mesh import make_mesh, replicate, shard_rows
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import agreed, broadcast, on_primary
-from nlf_jax.training.mesh import make_mesh, replicate, shard_rows
 from nlf_jax.training.metrics import FetchedStep, StepInfo, Window, summarise
 from nlf_jax.training.progress import HostState
 from nlf_jax.training.record import Record
@@ -31,9 +32,9 @@ from nlf_jax.training.state import (
     make_optimizer,
     make_train_step,
 )
+from nlf_jax.training.units import unit_of
 
 MAX_SKIPPED_IN_A_ROW = 10
-NUM_PIANO_SYMBOLS = 89
 _PARAMETER_STREAM, _STEP_STREAM, _VALIDATION_STREAM = range(3)
 
 
@@ -47,6 +48,7 @@ class Trainer:
       corpus: its "train" and "valid" splits are used.
       workdir: where checkpoints and metrics go; a run found there is gone on with.
       mesh: devices that share each batch; None for all.
+      show_progress: on the terminal.
 
     Raises:
       UserError: as `CheckpointStore`, or the data don't fit the config.
@@ -58,8 +60,10 @@ class Trainer:
         corpus: Corpus,
         workdir: Path,
         mesh: Mesh | None = None,
+        *,
+        show_progress: bool = True,
     ):
-        self._config, self._corpus = config, corpus
+        self._config, self._corpus, self._unit = config, corpus, unit_of(config)
         self._buckets = buckets = config.bucket_lengths(corpus.max_length)
         train, batch_size = corpus.splits["train"], config.batch_size
         self._steps_per_epoch = batching.steps_per_epoch(
@@ -76,7 +80,7 @@ class Trainer:
         self.host = HostState(schedules.Plateau(config.learning_rate))
         self.state = replicate(broadcast(self._create_state()), self._mesh)
         self.step = 0
-        self._record = Record(workdir)
+        self._record = Record(workdir, self._unit, show_progress)
         self._resume()
         self._record.start(self.num_steps, self.step, self.host)
         self._window = Window(config.log_every)
@@ -159,11 +163,13 @@ class Trainer:
         loss = summary["elbo_nats"]
         if schedules.ramp_is_over(epoch, **self._ramp()):
             self._update_plateau(loss)
-        row = {"split": "valid", "step": self.step, "epoch": epoch, "loss": loss}
-        row |= {"bpc": summary["elbo_bits"], "kl": summary["kl_nats"]}
+        unit = self._unit
+        row: dict[str, Any] = {"split": "valid", "step": self.step, "epoch": epoch}
+        row |= {unit.key: summary[f"elbo_{unit.name}"], "kl": summary["kl_nats"]}
         row |= {"recon": summary["reconstruction_nats"], "seconds": self._seconds()}
         best = "  (best so far)" if self.host.best_step == self.step else ""
-        scores = f"validation ELBO {row['bpc']:.3f} bits, KL {row['kl']:.3f} nats"
+        kl = summary[f"kl_{unit.name}"]
+        scores = f"validation -ELBO {row[unit.key]:.3f} {unit.name} {unit.per}, KL {kl:.3f}"
         self._record.write_validation(row, f"epoch {epoch} done: {scores}{best}")
 
     def _update_plateau(self, loss: float) -> None:
@@ -186,7 +192,7 @@ class Trainer:
         """Writes and shows a window's metrics; stops the run if too many steps were skipped."""
         if not steps:
             return
-        row = summarise(steps) | {"seconds": self._seconds()}
+        row = summarise(steps, self._unit) | {"seconds": self._seconds()}
         now = time.monotonic()
         rate = row["tokens"] / max(now - self._last_fetch, 1e-9)
         self._last_fetch = now
@@ -224,7 +230,7 @@ class Trainer:
     def _create_state(self) -> TrainState:
         network = create_network(
             self._config.network,
-            num_symbols=num_symbols(self._corpus),
+            num_symbols=self._corpus.num_symbols,
             max_length=self._corpus.max_length,
             key=self._key(_PARAMETER_STREAM),
         )
@@ -259,8 +265,3 @@ class Trainer:
 
     def _seconds(self) -> float:
         return time.monotonic() - self._clock
-
-
-def num_symbols(corpus: Corpus) -> int:
-    """V, the size of the output layer."""
-    return NUM_PIANO_SYMBOLS if corpus.vocabulary is None else len(corpus.vocabulary)

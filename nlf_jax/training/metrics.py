@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from nlf_jax.errors import UserError
 from nlf_jax.training.state import StepMetrics
+from nlf_jax.training.units import Unit
 
 FILE_NAME = "metrics.jsonl"
 
@@ -75,11 +76,11 @@ class Window:
         return fetched
 
 
-def summarise(steps: Sequence[FetchedStep]) -> dict[str, Any]:
+def summarise(steps: Sequence[FetchedStep], unit: Unit) -> dict[str, Any]:
     """One row of metrics for a window of steps; skipped steps don't count in the means.
 
-    Sums over the window's sequences divided by the sum of T + 1: `kl` and `recon` in nats, `bpc`
-    (minus the ELBO at KL weight 1) in bits. `skipped` counts the window's skipped steps.
+    Sums over the window's sequences divided by the sum of T + 1: `kl` and `recon` in nats, minus
+    the ELBO at KL weight 1 in the unit, under its key. `skipped` counts the skipped steps.
     """
     good = [step.metrics for step in steps if not step.metrics.skipped]
     tokens = sum(int(m.tokens) for m in good)
@@ -91,7 +92,7 @@ def summarise(steps: Sequence[FetchedStep]) -> dict[str, Any]:
         "step": last.step,
         "epoch": last.epoch,
         "loss": float(np.mean([m.loss for m in good])) if good else None,
-        "bpc": None if nats is None else nats / math.log(2),
+        unit.key: None if nats is None else nats * unit.per_nat,
         "kl": mean(m.kl for m in good),
         "recon": mean(m.reconstruction for m in good),
         "kl_weight": last.kl_weight,
@@ -200,13 +201,14 @@ class Display:
     Args:
       num_steps: of the whole run.
       step: steps done before.
+      unit: of the ELBO.
     """
 
-    def __init__(self, num_steps: int, step: int):
+    def __init__(self, num_steps: int, step: int, unit: Unit):
         self._bar = tqdm(
             total=num_steps, initial=step, disable=None, unit="step", dynamic_ncols=True
         )
-        self._num_steps, self._last_step = num_steps, step
+        self._num_steps, self._last_step, self._unit = num_steps, step, unit
         self._start: tuple[int, float] | None = None
 
     def advance(self) -> None:
@@ -220,7 +222,7 @@ class Display:
         """Shows a row of training metrics."""
         figures = {
             "loss": _figure(row["loss"]),
-            "bpc": _figure(row["bpc"]),
+            self._unit.key: _figure(row[self._unit.key]),
             "kl": _figure(row["kl"]),
             "tokens/s": f"{tokens_per_second:.0f}",
         }

@@ -8,6 +8,7 @@ from nlf_jax.training.hosts import broadcast, on_primary, primary_only
 from nlf_jax.training.metrics import Display, MetricsWriter
 from nlf_jax.training.progress import HostState
 from nlf_jax.training.state import TrainState
+from nlf_jax.training.units import Unit
 
 
 class Record:
@@ -17,13 +18,15 @@ class Record:
 
     Args:
       workdir: of the run.
+      unit: of the ELBO on the terminal.
+      show: whether anything is shown.
 
     Raises:
       UserError: as `CheckpointStore`, in every process.
     """
 
-    def __init__(self, workdir: Path):
-        self._workdir = workdir
+    def __init__(self, workdir: Path, unit: Unit, show: bool = True):
+        self._workdir, self._unit, self._show = workdir, unit, show
         on_primary(self._open_store)
 
     def restore(self, state: TrainState) -> Restored | None:
@@ -75,23 +78,27 @@ class Record:
     def write_training(self, row: dict[str, Any], tokens_per_second: float) -> None:
         """Writes and shows metrics of some steps."""
         self._writer.write(row)
-        self._display.show(row, tokens_per_second)
+        if self._show:
+            self._display.show(row, tokens_per_second)
 
     @primary_only
     def write_validation(self, row: dict[str, Any], text: str) -> None:
         """Writes metrics of a validation and shows a line about it."""
         self._writer.write(row)
-        self._display.say(text)
+        if self._show:
+            self._display.say(text)
 
     @primary_only
     def advance(self) -> None:
         """Shows that a step has been done."""
-        self._display.advance()
+        if self._show:
+            self._display.advance()
 
     @primary_only
     def close(self) -> None:
         """Lets go of everything; raises nothing."""
-        self._display.close()
+        if self._show:
+            self._display.close()
         self._writer.close()
         self._store.close()
 
@@ -104,4 +111,5 @@ class Record:
         else:
             self._store.write_best(host.best_step, host.plateau.best_loss)
         self._writer = MetricsWriter(self._workdir, step, host.epochs)
-        self._display = Display(num_steps, step)
+        if self._show:
+            self._display = Display(num_steps, step, self._unit)

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from nlf_jax import objectives
+from nlf_jax.mesh import AXIS, ROWS, WHOLE, make_mesh, over_rows, replicated
 from nlf_jax.models.sequence_model import SequenceModel
-from nlf_jax.training.mesh import AXIS, ROWS, WHOLE, make_mesh, over_rows, replicated
 
 
 class TrainState(flax.struct.PyTreeNode):

@@ -5,12 +5,14 @@ import fcntl
 import json
 import os
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.options import complete
+from nlf_jax.training import hosts
 from nlf_jax.training.config import TrainConfig
 
 # Formats from 1 up are read; an older one lacks the options that came `since`.
@@ -44,6 +46,51 @@ def lock(workdir: Path) -> Iterator[None]:
             raise UserError(
                 f"another process trains in {workdir}: wait for it or choose another --workdir."
             ) from error
+        yield
+
+
+def describe(
+    experiment: str,
+    config: TrainConfig,
+    corpus: Corpus,
+    *,
+    frame: Mapping[str, Any] | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> Description:
+    """What makes a run this run and no other, and where its data came from.
+
+    Args:
+        frame: how long a frame of music lasts, as an argument of ``media.midi_to_roll``.
+        source: the flags that gave the data; another run may have got the same data elsewhere.
+    """
+    data = {
+        "name": corpus.name,
+        "fingerprint": corpus.fingerprint,
+        "num_symbols": corpus.num_symbols,
+        "max_length": corpus.max_length,
+        **(frame or {}),
+    }
+    if corpus.is_text and corpus.vocabulary is None:
+        data["ids"] = True
+    parts = {"experiment": experiment, "config": vars(config), "data": data}
+    return parts | {"source": dict(source or {})}
+
+
+@contextlib.contextmanager
+def held(workdir: Path, description: Description, vocabulary: str | None) -> Iterator[None]:
+    """Process 0 locks and claims the workdir, for a run that is the same in all processes.
+
+    Raises:
+        UserError: as ``lock`` and ``claim``, in every process.
+    """
+    hosts.require_same(_compared(description), "the processes were given other data.")
+    with contextlib.ExitStack() as held:
+
+        def take() -> None:
+            held.enter_context(lock(workdir))
+            claim(workdir, description, vocabulary)
+
+        hosts.on_primary(take)
         yield
 
 
@@ -111,7 +158,7 @@ def read_vocabulary(workdir: Path) -> str | None:
 
 def differences(old: Description, new: Description) -> list[str]:
     """Entries that differ in a way that matters, as `name: old -> new`."""
-    old, new = _flatten(old), _flatten(new)
+    old, new = _flatten(_compared(old)), _flatten(_compared(new))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     kept = [name for name in names if name.removeprefix("config.") not in MAY_DIFFER]
     return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in kept]
@@ -155,6 +202,10 @@ def _require_same(workdir: Path, description: Description, vocabulary: str | Non
 def _completed(description: Description) -> Description:
     config = complete(TrainConfig, description["config"], description["format"])
     return description | {"config": config, "format": FORMAT}
+
+
+def _compared(description: Description) -> Description:
+    return {name: part for name, part in description.items() if name != "source"}
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_train_eval_sample(trained, lines, capsys):
     assert f"{result['scores']['nll_bits']:.4f}" in out
     assert result["command"].endswith("--max_sequences=4 --config.nll_samples=3")
     assert run("--mode=sample", f"--workdir={trained}", "--num_samples=3", "--length=7") == 0
-    samples = (trained / "samples.txt").read_text().splitlines()
+    samples = (trained / "samples" / "samples-1.txt").read_text().splitlines()
     assert [len(sample) for sample in samples] == [7, 7, 7]
     assert f"3: {samples[2]}" in capsys.readouterr().out
 
@@ -67,11 +67,8 @@ def test_training_again_shows_where_things_are(trained, lines, capsys):
     assert run(*arguments) == 0
     out = capsys.readouterr().out
     quoted = f"'{trained}'"
-    assert (
-        f"Score it:   python -m experiments.text --mode=eval --workdir={quoted} "
-        f"--text_file='{lines}'" in out
-    )
-    assert f"Sample it:  python -m experiments.text --mode=sample --workdir={quoted}" in out
+    assert f"Score it:   nlf eval {quoted}\n" in out
+    assert f"Sample it:  nlf sample {quoted}\n" in out
 
 
 def test_commands_are_those_of_make_under_make(trained, lines, capsys, monkeypatch):

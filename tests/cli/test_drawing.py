@@ -5,13 +5,13 @@ import pytest
 
 from nlf_jax import media
 from nlf_jax.cli import options
-from nlf_jax.cli.commands import describe, main
+from nlf_jax.cli.commands import main
 from nlf_jax.cli.experiments import MIDI
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.text.vocabulary import Vocabulary
+from nlf_jax.mesh import make_mesh
 from nlf_jax.training import workdir
 from nlf_jax.training.loop import Trainer
-from nlf_jax.training.mesh import make_mesh
 
 LINES = ["abc", "bca", "cabb"] * 4
 SMALL = {"embedding": 4, "hidden": 4, "latent": 2, "max_length": 8, "eval_batch_size": 2}
@@ -22,9 +22,8 @@ def make_run(directory, corpus, model, **frame):
     """An untrained run in a directory, and how to use it: arguments -> exit code."""
     emission = "bernoulli" if frame else "categorical"
     config = options.get_config("letters", model, "tiny", **SMALL, emission=emission)
-    vocabulary = corpus.vocabulary and corpus.vocabulary.to_json()
-    description = describe("letters", config, corpus, frame)
-    workdir.claim(directory, description, vocabulary)
+    description = workdir.describe("letters", config, corpus, frame=frame)
+    workdir.claim(directory, description, corpus.vocabulary_json)
     Trainer(config, corpus, directory, make_mesh(1)).run(lambda: True)
     experiment = dataclasses.replace(MIDI, load_corpus=lambda flags, _: corpus)
 
@@ -76,8 +75,14 @@ def music_run(music_dir, rolls):
     return make_run(music_dir, rolls, "lstm", frames_per_quarter=3)
 
 
-def lines_of(path):
-    return path.read_text().splitlines()
+def newest(directory, kind, suffix):
+    """The file <kind>-<number><suffix> of the highest number."""
+    paths = (directory / "samples").glob(f"{kind}-*{suffix}")
+    return max(paths, key=lambda path: int(path.stem.rpartition("-")[2]))
+
+
+def lines_of(directory, kind):
+    return newest(directory, kind, ".txt").read_text().splitlines()
 
 
 def read_roll(path):
@@ -86,8 +91,8 @@ def read_roll(path):
 
 def test_reconstruct_rows(text_run, text_dir, capsys):
     assert text_run("reconstruct", "--row=0", "--row=2") == 0
-    assert lines_of(text_dir / "originals.txt") == ["abc", "cabb"]
-    rebuilt = lines_of(text_dir / "reconstructions.txt")
+    assert lines_of(text_dir, "originals") == ["abc", "cabb"]
+    rebuilt = lines_of(text_dir, "reconstructions")
     assert [len(line) for line in rebuilt] == [3, 4]
     same = sum(a == b for a, b in zip("".join(rebuilt), "abccabb", strict=True))
     assert f"{same} of 7 symbols are the same" in capsys.readouterr().out
@@ -95,14 +100,14 @@ def test_reconstruct_rows(text_run, text_dir, capsys):
 
 def test_interpolate_texts(text_run, text_dir):
     assert text_run("interpolate", "--text=ab", "--text=cccccc", "--num_samples=3") == 0
-    assert [len(line) for line in lines_of(text_dir / "interpolations.txt")] == [2, 4, 6]
+    assert [len(line) for line in lines_of(text_dir, "interpolations")] == [2, 4, 6]
 
 
 def test_continue_text(text_run, text_dir):
     arguments = ("--text=cab", "--prefix=2", "--num_samples=3", "--num_proposals=2", "--length=7")
     assert text_run("continue", *arguments) == 0
-    assert lines_of(text_dir / "openings.txt") == ["ca"]
-    lines = lines_of(text_dir / "continuations.txt")
+    assert lines_of(text_dir, "openings") == ["ca"]
+    lines = lines_of(text_dir, "continuations")
     assert [line[:2] for line in lines] == ["ca"] * 3
     assert [len(line) for line in lines] == [7] * 3
 
@@ -116,14 +121,24 @@ def test_sample_music(music_run, music_dir, capsys):
     assert str(music_dir / "samples" / "sample-2.wav") in capsys.readouterr().out
 
 
+def test_samples_are_numbered_and_never_overwritten(music_run, music_dir):
+    before = {path: path.read_bytes() for path in (music_dir / "samples").glob("sample-*")}
+    assert music_run("sample", "--num_samples=1", "--length=3", "--seed=5") == 0
+    assert music_run("sample", "--num_samples=1", "--length=3", "--seed=5") == 0
+    assert all(path.read_bytes() == content for path, content in before.items())
+    same = newest(music_dir, "sample", ".mid")
+    number = int(same.stem.rpartition("-")[2])
+    assert same.read_bytes() == same.with_name(f"sample-{number - 1}.mid").read_bytes()
+
+
 @pytest.mark.parametrize("known", [3, 5])
 def test_continue_music(known, music_run, music_dir, roll, tmp_path):
     """Half of a row; so many frames of a file."""
     media.save_sample(tmp_path, roll, name="given", frames_per_quarter=3)
     given = [f"--midi_file={tmp_path}/given.mid", f"--prefix={known}"] if known == 5 else []
     assert music_run("continue", *given, "--num_samples=1", "--length=8") == 0
-    np.testing.assert_array_equal(read_roll(music_dir / "samples/opening-1.mid"), roll[:known])
-    whole = read_roll(music_dir / "samples/continuation-1.mid")
+    np.testing.assert_array_equal(read_roll(newest(music_dir, "opening", ".mid")), roll[:known])
+    whole = read_roll(newest(music_dir, "continuation", ".mid"))
     assert len(whole) == 8
     np.testing.assert_array_equal(whole[:known], roll[:known])
 
@@ -132,7 +147,7 @@ def test_opening_of_a_file_that_is_too_long(music_run, music_dir, roll, tmp_path
     media.save_sample(tmp_path, np.tile(roll, (2, 1)), name="given", frames_per_quarter=3)
     given = (f"--midi_file={tmp_path}/given.mid", "--prefix=3", "--num_samples=1", "--length=4")
     assert music_run("continue", *given) == 0
-    np.testing.assert_array_equal(read_roll(music_dir / "samples/opening-1.mid"), roll[:3])
+    np.testing.assert_array_equal(read_roll(newest(music_dir, "opening", ".mid")), roll[:3])
 
 
 def test_frames_in_seconds(rolls, roll, tmp_path, capsys):

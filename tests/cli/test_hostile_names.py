@@ -45,7 +45,7 @@ def test_hostile_names_are_only_names(tmp_path):
     assert codes == [0, 0]
     assert not offences
     assert set(tmp_path.iterdir()) == {text_file, workdir, *own.values()}
-    assert (workdir / "samples.txt").is_file()
+    assert (workdir / "samples" / "samples-1.txt").is_file()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,9 +8,9 @@ import pytest
 from nlf_jax.cli import options
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.text.vocabulary import Vocabulary
+from nlf_jax.mesh import make_mesh
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.loop import Trainer
-from nlf_jax.training.mesh import make_mesh
 
 OVERRIDES = {"max_length": 9, "buckets": (), "batch_size": 8, "num_epochs": 3, "log_every": 2}
 FAST = {"checkpoint_every": 4, "eval_batch_size": 8, "embedding": 4, "hidden": 4, "latent": 2}

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from nlf_jax.errors import UserError
+from nlf_jax.mesh import make_mesh
 from nlf_jax.sampling import sample
 from nlf_jax.training import evaluate
 from nlf_jax.training.arrays import to_arrays
-from nlf_jax.training.mesh import make_mesh, sample_on
 from nlf_jax.training.metrics import read_rows
 
 
@@ -49,7 +49,7 @@ def test_half_a_run_on_eight_devices_and_half_on_one_ends_as_on_one(runs):
     assert resumed.step == one.step == 6
     assert_close(to_arrays(resumed.state), to_arrays(one.state))
     rows = [read_rows(path / name / "metrics.jsonl") for name in ("one", "eight")]
-    losses = [[row["loss"] for row in each] for each in rows]
+    losses = [[row["bpc"] for row in each] for each in rows]
     assert len(losses[0]) == 7
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-5)
 
@@ -67,6 +67,6 @@ def test_scores_and_samples_do_not_depend_on_the_devices(runs, corpus):
     for one, eight in zip(scores[0][:-1], scores[1][:-1], strict=True):
         np.testing.assert_allclose(eight, one, rtol=2e-5, atol=2e-6)
     expected = sample(model, key, num_samples=3)
-    found = sample_on(make_mesh(8), model, key, num_samples=3)
+    found = sample(model, key, num_samples=3, mesh=make_mesh(8))
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -187,14 +187,13 @@ def test_checkpoints_that_cannot_be_written_are_told(tmp_path):
 def trained(tmp_path_factory, corpus):
     """A workdir with checkpoints 12 (the best) and 18, from a short run."""
     from nlf_jax.cli import options
-    from nlf_jax.cli.commands import describe
     from nlf_jax.training.loop import Trainer
 
     path = tmp_path_factory.mktemp("trained")
     small = {"embedding": 4, "hidden": 4, "max_length": 9, "buckets": (5,), "checkpoint_every": 6}
     small |= {"num_epochs": 1, "batch_size": 8}
     config = options.get_config("ptb_char", "lstm", "tiny", **small)
-    workdir.claim(path, describe("letters", config, corpus, {}), corpus.vocabulary.to_json())
+    workdir.claim(path, workdir.describe("letters", config, corpus), corpus.vocabulary_json)
     trainer = Trainer(config, corpus, path)
     trainer.run()
     return path, trainer

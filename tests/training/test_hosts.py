@@ -105,7 +105,7 @@ def test_half_a_run_in_two_processes_and_half_in_one_ends_as_on_one_device(direc
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, **CLOSE, err_msg=name)
     rows = [read_rows(path / "metrics.jsonl") for path in (one[0], directory / "0")]
-    losses = [[row["loss"] for row in each] for each in rows]
+    losses = [[row["bpc"] for row in each] for each in rows]
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-5)
 
 

@@ -66,7 +66,7 @@ def test_trains_and_keeps_the_newest_and_the_best(make_config, make_trainer, tmp
     trainer = make_trainer(config, tmp_path)
     train(trainer)
     rows = read_rows(tmp_path / "metrics.jsonl")
-    valid = {row["step"]: row["loss"] for row in rows if row["split"] == "valid"}
+    valid = {row["step"]: row["bpc"] for row in rows if row["split"] == "valid"}
     losses = [row["loss"] for row in rows if row["split"] == "train"]
     assert losses[-1] < losses[0] - 0.1
     best = json.loads((tmp_path / "best.json").read_text())

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from nlf_jax.training.mesh import make_mesh, shard_rows
+from nlf_jax.mesh import make_mesh, shard_rows
 
 
 @pytest.mark.timeout(900)

@@ -7,6 +7,7 @@ import pytest
 from nlf_jax.training import metrics
 from nlf_jax.training.metrics import StepInfo, Window
 from nlf_jax.training.state import StepMetrics
+from nlf_jax.training.units import BITS
 
 
 def step(number, loss=1.0, nats=4.0, tokens=2, skipped=False):
@@ -34,7 +35,7 @@ def test_summary_divides_sums_and_leaves_skipped_steps_out():
     window.add(*step(1, loss=2.0, nats=6.0, tokens=3))
     window.add(*step(2, loss=4.0, nats=2.0, tokens=1))
     window.add(*step(3, loss=np.nan, nats=np.nan, tokens=9, skipped=True))
-    row = metrics.summarise(window.fetch())
+    row = metrics.summarise(window.fetch(), BITS)
     assert row["loss"] == 3.0
     assert row["bpc"] == pytest.approx(8 / 4 / np.log(2))
     assert row["kl"] == pytest.approx(2 / 4)
@@ -44,7 +45,7 @@ def test_summary_divides_sums_and_leaves_skipped_steps_out():
 def test_summary_of_skipped_steps_alone_has_no_figures():
     window = Window(10)
     window.add(*step(1, loss=np.inf, skipped=True))
-    row = metrics.summarise(window.fetch())
+    row = metrics.summarise(window.fetch(), BITS)
     assert row["loss"] is row["bpc"] is row["grad_norm"] is None
 
 
@@ -68,11 +69,11 @@ def test_writer_drops_future_rows_and_a_broken_last_line(tmp_path):
 
 
 def test_display_prints_lines_off_a_terminal(capsys):
-    display = metrics.Display(10, 0)
+    display = metrics.Display(10, 0, BITS)
     window = Window(5)
     window.add(*step(5))
     display.advance()
-    display.show(metrics.summarise(window.fetch()), 123.0)
+    display.show(metrics.summarise(window.fetch(), BITS), 123.0)
     display.close()
     line = capsys.readouterr().out
     assert line.startswith("step 5/10  epoch 0  left 0:00  loss 1.000  bpc 2.885  kl 0.500")

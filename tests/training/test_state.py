@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from nlf_jax import objectives
+from nlf_jax.mesh import make_mesh, replicate
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training.arrays import to_arrays
-from nlf_jax.training.mesh import make_mesh, replicate
 from nlf_jax.training.state import Updates, create_state, make_optimizer, make_train_step
 
 X = np.array([[2, 3, 4, 5], [3, 3, 1, 1], [1, 1, 1, 1]], np.int32)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from nlf_jax.errors import UserError
+from nlf_jax.mesh import make_mesh
+from nlf_jax.sampling import sample
 from nlf_jax.training import evaluate, hosts
 from nlf_jax.training.arrays import to_arrays
 from nlf_jax.training.checkpoint_reading import read_parts
-from nlf_jax.training.mesh import make_mesh, sample_on
 
 PROCESS = int(os.environ["NLF_TEST_PROCESS"])
 DIRECTORY = Path(os.environ["NLF_TEST_DIRECTORY"])
@@ -53,7 +54,7 @@ def test_scores_samples_and_checkpoints(trainer, corpus):
     model, key = trainer.state.model, jax.random.key(5)
     options = {"batch_size": 8, "buckets": (9,)}
     scores = evaluate.score(model, corpus.splits["test"], key, **options)
-    samples = sample_on(make_mesh(), model, key, num_samples=3)
+    samples = sample(model, key, num_samples=3, mesh=make_mesh())
     found = {"step": trainer.step, "scores": np.stack(scores[:-1])}
     found |= jax.device_get(samples)._asdict()
     np.savez(DIRECTORY / f"found_{PROCESS}.npz", **found)

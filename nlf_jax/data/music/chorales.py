@@ -41,7 +41,7 @@ def load_chorales() -> Corpus:
     ~/.cache/nlf_jax.
 
     Raises:
-      UserError: music21 is not installed or has no such corpus, or the cache cannot be written.
+        UserError: music21 is not installed or has no such corpus, or the cache cannot be written.
     """
     music21 = _import_music21()
     with locked_cache() as cache_dir:
@@ -69,7 +69,7 @@ def roll_of_score(score: "music21.stream.Score") -> np.ndarray:
     """The bool [T, 88] roll of a music21 score, one frame per eighth note.
 
     Raises:
-      UserError: a note is outside of the piano's 88 keys.
+        UserError: a note is outside of the piano's 88 keys.
     """
     num_frames = math.ceil(FRAMES_PER_QUARTER * float(score.highestTime))
     roll = np.zeros((num_frames, NUM_PITCHES), np.bool_)

@@ -30,14 +30,14 @@ def read_rolls(content: bytes, name: str | os.PathLike) -> dict[str, list[np.nda
     """The piano rolls of a MATLAB 5 file with the variables traindata, validdata and testdata.
 
     Args:
-      content: the bytes of the file.
-      name: the file's name, for the message.
+        content: the bytes of the file.
+        name: the file's name, for the message.
 
     Returns:
-      bool [T, 88] each, in the splits "train", "valid" and "test".
+        bool [T, 88] each, in the splits "train", "valid" and "test".
 
     Raises:
-      UserError: the file is damaged, too large, or holds anything else than that.
+        UserError: the file is damaged, too large, or holds anything else than that.
     """
     if len(content) > MAX_FILE_BYTES:
         raise UserError(f"{name} is larger than {MAX_FILE_BYTES:,} bytes, too large to be it.")

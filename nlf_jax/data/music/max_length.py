@@ -9,13 +9,13 @@ _logger = logging.getLogger(__name__)
 
 
 def with_max_length(corpus: Corpus, max_length: int) -> Corpus:
-    """The pieces of at most `max_length` frames, and room for longer ones than were seen.
+    """The pieces of at most ``max_length`` frames, and room for longer ones than were seen.
 
     The length prior of the published code goes up to 1.25 times the longest piece of train and
     valid; a longer test piece extends it.
 
     Raises:
-      UserError: a split has no piece left.
+        UserError: a split has no piece left.
     """
     splits = {s: [roll for roll in corpus.splits[s] if len(roll) <= max_length] for s in SPLITS}
     if not all(splits.values()):

@@ -23,9 +23,9 @@ class Notes(NamedTuple):
     """The notes of a MIDI file in ticks.
 
     Attributes:
-      start, end, pitch: int64 [N], start < end.
-      end_tick: where the last track ends.
-      left_out: how many notes were not taken, by reason.
+        start, end, pitch: int64 [N], start < end.
+        end_tick: where the last track ends.
+        left_out: how many notes were not taken, by reason.
     """
 
     start: np.ndarray
@@ -48,7 +48,7 @@ def read_midi_file(path: str | os.PathLike) -> "mido.MidiFile":
     """Reads a MIDI file of at most 1 MB, whatever its bytes are.
 
     Raises:
-      UserError: it cannot be read, is too large or is not MIDI, or mido is not installed.
+        UserError: it cannot be read, is too large or is not MIDI, or mido is not installed.
     """
     mido = import_mido()
     try:
@@ -69,7 +69,7 @@ def read_notes(midi: "mido.MidiFile") -> Notes:
     """The notes in reach of the piano, in ticks; drums, stray and endless notes are left out.
 
     Raises:
-      UserError: an asynchronous file, one without musical time, or one that never ends.
+        UserError: an asynchronous file, one without musical time, or one that never ends.
     """
     if midi.type not in (0, 1):
         raise UserError(f"MIDI type {midi.type} is not supported; save it as type 0 or 1.")

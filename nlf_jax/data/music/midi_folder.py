@@ -21,8 +21,8 @@ class MidiReport:
     """What became of each file, in the order of their names.
 
     Attributes:
-      read: a line of text by file: its frames, and the notes of it that were left out.
-      refused: the reason by file.
+        read: a line of text by file: its frames, and the notes of it that were left out.
+        refused: the reason by file.
     """
 
     read: dict[str, str]
@@ -44,23 +44,23 @@ def load_midi_folder(
 ) -> tuple[Corpus, MidiReport]:
     """The MIDI files in a folder and the folders in it, as bool [T, 88] rolls.
 
-    Silence before and after the music is removed. A piece of more than `max_length` frames is cut
+    Silence before and after the music is removed. A piece of more than ``max_length`` frames is cut
     into parts of equal length; a piece that is there twice is read once. About a tenth of the
     pieces is for validation and a tenth for testing, at least one each, by hash of their content.
 
     Args:
-      midi_dir: the folder; files that end in .mid or .midi are read.
-      frames_per_quarter: frames in a quarter note, 1..64.
-      frame_seconds: if given, frames last this long instead, by the tempo changes in the file.
-      max_length: of a sequence in frames.
+        midi_dir: the folder; files that end in .mid or .midi are read.
+        frames_per_quarter: frames in a quarter note, 1..64.
+        frame_seconds: if given, frames last this long instead, by the tempo changes in the file.
+        max_length: of a sequence in frames.
 
     Returns:
-      The corpus, and the report of every file.
+        The corpus, and the report of every file.
 
     Raises:
-      UserError: there is no such folder, fewer than 3 different pieces in it can be read, there
-        are more than 10 million frames in all, an argument is out of range, or mido is not
-        installed.
+        UserError: there is no such folder, fewer than 3 different pieces in it can be read, there
+            are more than 10 million frames in all, an argument is out of range, or mido is not
+            installed.
     """
     import_mido()
     check_frame_length(frames_per_quarter, frame_seconds)

@@ -1,7 +1,7 @@
 """Piano rolls to MIDI and back, exact on the frame grid.
 
 A roll says which keys sound in a frame, not which were struck: a key that sounds in consecutive
-frames is one held note. With that convention `midi_to_roll(roll_to_midi(roll))` is `roll`.
+frames is one held note. With that convention ``midi_to_roll(roll_to_midi(roll))`` is ``roll``.
 """
 
 from typing import TYPE_CHECKING
@@ -27,12 +27,12 @@ def roll_to_midi(
     """A one-track MIDI file of a piano roll; a key in consecutive frames is one held note.
 
     Args:
-      roll: bool [T, 88].
-      frames_per_quarter: frames in a quarter note, 1..64.
-      beats_per_minute: quarter notes per minute, 4..1000.
+        roll: bool [T, 88].
+        frames_per_quarter: frames in a quarter note, 1..64.
+        beats_per_minute: quarter notes per minute, 4..1000.
 
     Raises:
-      UserError: the arguments are not of that form, or mido is not installed.
+        UserError: the arguments are not of that form, or mido is not installed.
     """
     mido = import_mido()
     roll = check_roll(roll)
@@ -56,22 +56,23 @@ def midi_to_roll(
     not told from that one going on.
 
     Args:
-      midi: of type 0 or 1.
-      frames_per_quarter: frames in a quarter note, 1..64.
-      frame_seconds: if given, frames last this long instead, by the file's tempo changes.
+        midi: of type 0 or 1.
+        frames_per_quarter: frames in a quarter note, 1..64.
+        frame_seconds: if given, frames last this long instead, by the file's tempo changes.
 
     Returns:
-      bool [T, 88]; T is where the last track ends.
+        bool [T, 88]; T is where the last track ends.
 
     Raises:
-      UserError: the file or an argument is not of that form, or there are more than 100,000 frames.
+        UserError: the file or an argument is not of that form, or there are more than 100,000
+            frames.
     """
     check_frame_length(frames_per_quarter, frame_seconds)
     return notes_to_roll(midi, read_notes(midi), frames_per_quarter, frame_seconds)
 
 
 def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> None:
-    """Raises UserError unless these are in the ranges that `midi_to_roll` gives."""
+    """Raises UserError unless these are in the ranges that ``midi_to_roll`` gives."""
     whole = isinstance(frames_per_quarter, int | np.integer)
     if not whole or not 1 <= frames_per_quarter <= MAX_FRAMES_PER_QUARTER:
         raise UserError(
@@ -85,7 +86,7 @@ def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> 
 def notes_to_roll(
     midi: "mido.MidiFile", notes: Notes, frames_per_quarter: int, frame_seconds: float | None
 ) -> np.ndarray:
-    """`midi_to_roll` with the notes already read and the frame length checked: bool [T, 88]."""
+    """``midi_to_roll`` with the notes already read and the frame length checked: bool [T, 88]."""
     if frame_seconds is None:
         start, end, num_frames = _frames_by_ticks(midi, notes, frames_per_quarter)
     else:

@@ -8,17 +8,21 @@ from nlf_jax.errors import UserError
 
 LOWEST_PITCH = 21
 NUM_PITCHES = 88
+# A model has an output more than a roll has keys: the first stands for nothing, as in the
+# published code.
+NUM_DUMMIES = 1
+NUM_SYMBOLS = NUM_DUMMIES + NUM_PITCHES
 
 
 def check_roll(roll: np.ndarray, name: str = "The piano roll") -> np.ndarray:
     """The roll as bool [T, 88], if it is one.
 
     Args:
-      roll: [T, 88] of any boolean or numeric type, with only 0 and 1 in it.
-      name: what to call it in the message.
+        roll: [T, 88] of any boolean or numeric type, with only 0 and 1 in it.
+        name: what to call it in the message.
 
     Raises:
-      UserError: the shape, the type or a value is wrong.
+        UserError: the shape, the type or a value is wrong.
     """
     roll = np.asarray(roll)
     if roll.dtype.kind not in "buif":
@@ -41,15 +45,20 @@ def held_notes(roll: np.ndarray) -> np.ndarray:
     return np.stack([keys, starts, ends], axis=1)
 
 
+def encode_roll(roll: np.ndarray) -> np.ndarray:
+    """A roll [T, 88] as a model takes it: bool [T, 89], with the dummy first column."""
+    return np.pad(np.asarray(roll, np.bool_), ((0, 0), (NUM_DUMMIES, 0)))
+
+
 def decode_rolls(symbols: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
     """The piano rolls of a batch of samples: padding and the dummy first column removed.
 
     Args:
-      symbols: bool [N, T, 89].
-      lengths: int [N].
+        symbols: bool [N, T, 89].
+        lengths: int [N].
 
     Returns:
-      bool [length, 88] each.
+        bool [length, 88] each.
     """
     rows = zip(np.asarray(symbols, np.bool_), lengths, strict=True)
-    return [row[: int(length), 1:] for row, length in rows]
+    return [row[: int(length), NUM_DUMMIES:] for row, length in rows]

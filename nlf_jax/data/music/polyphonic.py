@@ -1,7 +1,7 @@
 """The four standard sets of piano rolls, prepared once by TFDS.
 
 The sets are those of Boulanger-Lewandowski et al. (ICML 2012) in their usual split, published as
-.mat files, registered in `checksums.tsv` at an address that cannot change.
+.mat files, registered in ``checksums.tsv`` at an address that cannot change.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Polyphonic(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of ragged piano rolls, one configuration for each set.
 
     Args:
-      source: the .mat file; None downloads it.
+        source: the .mat file; None downloads it.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -74,15 +74,15 @@ def load_polyphonic(dataset: str, data_dir: str | os.PathLike | None) -> Corpus:
     """One of the four sets: bool [T, 88] rolls in the published split.
 
     Args:
-      dataset: "jsb_chorales", "nottingham", "muse_data" or "piano_midi".
-      data_dir: where the .mat files are, directly or in its folder `polyphonic`. Where it has not
-        that of the set, or is None, it is downloaded. A file of other content than the published
-        one is used too, with a logged warning. Prepared data is kept in NLF_CACHE_DIR, by default
-        ~/.cache/nlf_jax.
+        dataset: "jsb_chorales", "nottingham", "muse_data" or "piano_midi".
+        data_dir: where the .mat files are, directly or in its folder ``polyphonic``. Where it has
+            not that of the set, or is None, it is downloaded. A file of other content than the
+            published one is used too, with a logged warning. Prepared data is kept in
+            NLF_CACHE_DIR, by default ~/.cache/nlf_jax.
 
     Raises:
-      UserError: there is no such set, the file is damaged or holds something else, there is no
-        network to download from (known within 10 seconds), or the cache cannot be written.
+        UserError: there is no such set, the file is damaged or holds something else, there is no
+            network to download from (known within 10 seconds), or the cache cannot be written.
     """
     if dataset not in NAMES:
         raise UserError(f"There is no dataset {dataset!r}; choose one of {', '.join(NAMES)}.")

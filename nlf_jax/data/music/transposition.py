@@ -9,11 +9,11 @@ def transpose(roll: np.ndarray, shift: int) -> np.ndarray:
     Where that would leave the keyboard, it moves only as far as all notes stay on it.
 
     Args:
-      roll: bool [T, 88].
-      shift: semitones.
+        roll: bool [T, 88].
+        shift: semitones.
 
     Returns:
-      bool [T, 88].
+        bool [T, 88].
     """
     keys = np.flatnonzero(roll.any(axis=0))
     if keys.size == 0:
@@ -25,12 +25,12 @@ def transpose_rows(x: np.ndarray, max_semitones: int, rng: np.random.Generator) 
     """Every row transposed by its own shift, uniform in -max_semitones..max_semitones.
 
     Args:
-      x: bool [B, T, 89], the dummy column first; padded frames are empty and stay so.
-      max_semitones: the largest shift.
-      rng: draws B shifts.
+        x: bool [B, T, 89], the dummy column first; padded frames are empty and stay so.
+        max_semitones: the largest shift.
+        rng: draws B shifts.
 
     Returns:
-      bool [B, T, 89].
+        bool [B, T, 89].
     """
     shifts = rng.integers(-max_semitones, max_semitones + 1, size=len(x))
     rolls = [transpose(roll, shift) for roll, shift in zip(x[..., 1:], shifts, strict=True)]

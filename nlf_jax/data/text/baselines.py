@@ -21,7 +21,7 @@ def bits_per_symbol(corpus: Corpus, split: str = "test") -> dict[str, float]:
     lzma: the bytes by which the compressed training text grows when the split is appended.
 
     Raises:
-      UserError: the corpus is not of text.
+        UserError: the corpus is not of text.
     """
     if corpus.vocabulary is None:
         raise UserError(f"{corpus.name} is no text: it has no baselines.")
@@ -42,7 +42,7 @@ def _unigram(train: list[np.ndarray], held_out: list[np.ndarray], num_ids: int) 
 
 
 def _counts(sequences: list[np.ndarray], num_ids: int) -> np.ndarray:
-    """How often each id occurs, ends of line under `PADDING_ID`: int [num_ids]."""
+    """How often each id occurs, ends of line under ``PADDING_ID``: int [num_ids]."""
     counts = np.bincount(np.concatenate(sequences), minlength=num_ids)
     counts[PADDING_ID] += len(sequences)
     return counts

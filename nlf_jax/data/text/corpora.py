@@ -14,15 +14,15 @@ from nlf_jax.errors import UserError
 def load_ptb(data_dir: str | os.PathLike | None = None, max_length: int = 288) -> Corpus:
     """Penn Treebank as characters: every line is a sequence, stripped.
 
-    Lines longer than `max_length` are left out, 328 of the 42,068 training lines at 288.
+    Lines longer than ``max_length`` are left out, 328 of the 42,068 training lines at 288.
 
     Args:
-      data_dir: where ptb.{train,valid,test}.txt are, directly or in its folder `ptb`; None means
-        NLF_DATA_DIR. Where they are not, they are downloaded.
-      max_length: in characters.
+        data_dir: where ptb.{train,valid,test}.txt are, directly or in its folder ``ptb``; None
+            means NLF_DATA_DIR. Where they are not, they are downloaded.
+        max_length: in characters.
 
     Raises:
-      UserError: missing or changed files, no network, or no line short enough.
+        UserError: missing or changed files, no network, or no line short enough.
     """
     lines = ptb.load_lines(data_dir or os.environ.get("NLF_DATA_DIR") or None)
     kept = {split: text.keep_lines(lines[split], max_length)[0] for split in SPLITS}
@@ -35,17 +35,18 @@ def load_text_file(path: str | os.PathLike, max_length: int = 288, *, seed: int 
     """The user's own text: every line is a sequence; the split is 90/5/5 by hash of the line.
 
     Lines are stripped; empty ones are left out, and so are, with a logged warning, those longer
-    than `max_length`. Characters that only valid or test have become the unknown symbol.
+    than ``max_length``. Characters that only valid or test have become the unknown symbol.
 
     Raises:
-      UserError: the file cannot be read, is not UTF-8, or has fewer than 20 different lines to use.
+        UserError: the file cannot be read, is not UTF-8, or has fewer than 20 different lines to
+            use.
     """
     lines = text.keep_lines_of(str(path), text.read_lines(path), max_length)
     return _text_corpus(os.path.basename(path), text.split_by_hash(lines, seed), max_length)
 
 
 def load_quickstart(max_length: int = 288) -> Corpus:
-    """The King James Bible in verses, those longer than `max_length` cut where a clause ends.
+    """The King James Bible in verses, those longer than ``max_length`` cut where a clause ends.
 
     What repeats an earlier line is left out, and the split is by hash of the line. No test line
     is a training line, then, but the rest of its verse and the verses around it mostly are, and
@@ -53,7 +54,7 @@ def load_quickstart(max_length: int = 288) -> Corpus:
     sentences of a known book, as for Penn Treebank's lines.
 
     Raises:
-      UserError: the package with the text is not there or not whole.
+        UserError: the package with the text is not there or not whole.
     """
     pieces = [piece for verse in load_verses() for piece in text.break_line(verse, max_length)]
     lines = text.split_by_hash(list(dict.fromkeys(pieces)))

@@ -18,7 +18,7 @@ def load_verses() -> list[str]:
     """The 31,102 verses in order, in ASCII: 4.1 million characters, 64 different ones.
 
     Raises:
-      UserError: the package is not installed, or its data file is missing or damaged.
+        UserError: the package is not installed, or its data file is missing or damaged.
     """
     return [verse.translate(_KEYBOARD) for verse in _read(_find())]
 

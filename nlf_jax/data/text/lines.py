@@ -19,8 +19,8 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     """The lines of a UTF-8 file, as they are.
 
     Raises:
-      UserError: the file cannot be read, is not UTF-8, is empty, or has more than 1 GB or ten
-        million lines.
+        UserError: the file cannot be read, is not UTF-8, is empty, or has more than 1 GB or ten
+            million lines.
     """
     content = _read(path)
     try:
@@ -51,10 +51,10 @@ def _read(path: str | os.PathLike) -> bytes:
 
 
 def keep_lines(lines: Sequence[str], max_length: int) -> tuple[list[str], int]:
-    """Strips the lines; drops the empty ones and those of more than `max_length` characters.
+    """Strips the lines; drops the empty ones and those of more than ``max_length`` characters.
 
     Returns:
-      The kept lines in order, and how many were too long.
+        The kept lines in order, and how many were too long.
     """
     stripped = [line for line in map(str.strip, lines) if line]
     kept = [line for line in stripped if len(line) <= max_length]
@@ -62,10 +62,10 @@ def keep_lines(lines: Sequence[str], max_length: int) -> tuple[list[str], int]:
 
 
 def keep_lines_of(source: str, lines: Sequence[str], max_length: int) -> list[str]:
-    """`keep_lines` for text that nobody has checked before: warns, and refuses what is too small.
+    """``keep_lines`` for text that nobody has checked before: warns, and refuses what is too small.
 
     Raises:
-      UserError: no line is left, or fewer than `MIN_LINES` different ones.
+        UserError: no line is left, or fewer than ``MIN_LINES`` different ones.
     """
     kept, num_long = keep_lines(lines, max_length)
     if num_long:
@@ -89,7 +89,7 @@ def keep_lines_of(source: str, lines: Sequence[str], max_length: int) -> list[st
 
 
 def break_line(line: str, max_length: int) -> list[str]:
-    """Cuts a line into pieces of at most `max_length` characters.
+    """Cuts a line into pieces of at most ``max_length`` characters.
 
     A piece ends with the last sentence that fits, else with the last clause, phrase or word; a
     word that is longer is cut too. The spaces between pieces are left out, and nothing else is.

@@ -1,6 +1,6 @@
 """Penn Treebank: the lines of the Mikolov word-level files, prepared once by TFDS.
 
-The source files are registered in `checksums.tsv`. The prepared examples are the lines as they
+The source files are registered in ``checksums.tsv``. The prepared examples are the lines as they
 are, newline included, so that together they must give the registered checksum again: what was
 prepared is verified whenever it is read, and prepared anew where it is not whole.
 """
@@ -33,7 +33,7 @@ class PtbChar(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of the unchanged lines, in the order of the files.
 
     Args:
-      source_dir: directory with the three source files; None downloads them.
+        source_dir: directory with the three source files; None downloads them.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -63,13 +63,13 @@ def load_lines(data_dir: str | os.PathLike | None) -> dict[str, list[str]]:
     """All lines of the three splits, unstripped.
 
     Args:
-      data_dir: where the source files are, directly or in its folder `ptb`. Where it has none of
-        them, or is None, they are downloaded. Prepared data is kept in NLF_CACHE_DIR, by default
-        ~/.cache/nlf_jax.
+        data_dir: where the source files are, directly or in its folder ``ptb``. Where it has none
+            of them, or is None, they are downloaded. Prepared data is kept in NLF_CACHE_DIR, by
+            default ~/.cache/nlf_jax.
 
     Raises:
-      UserError: a source file is missing or not the registered one, there is no network to
-        download from (known within 10 seconds), or the cache cannot be written.
+        UserError: a source file is missing or not the registered one, there is no network to
+            download from (known within 10 seconds), or the cache cannot be written.
     """
     source_dir = None if data_dir is None else _find_source_dir(pathlib.Path(data_dir))
     with locked_cache() as cache_dir:

@@ -19,11 +19,11 @@ UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 class Vocabulary:
     """Single-character symbols in sorted order; id 0 is unknown, id 1 padding.
 
-    `symbols[i]` has id `i + 2`, so that `len(vocabulary)` is the size of a model's output layer.
-    Hashable, so that it can be static metadata of a JAX pytree.
+    ``symbols[i]`` has id ``i + 2``, so that ``len(vocabulary)`` is the size of a model's output
+    layer. Hashable, so that it can be static metadata of a JAX pytree.
 
     Raises:
-      UserError: the symbols are not distinct, sorted single characters.
+        UserError: the symbols are not distinct, sorted single characters.
     """
 
     symbols: tuple[str, ...]
@@ -36,15 +36,15 @@ class Vocabulary:
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> "Vocabulary":
-        """The vocabulary of every character that occurs in `lines`."""
+        """The vocabulary of every character that occurs in ``lines``."""
         return cls(tuple(sorted(set("".join(lines)))))
 
     @classmethod
     def from_json(cls, text: str) -> "Vocabulary":
-        """Reads what `to_json` wrote.
+        """Reads what ``to_json`` wrote.
 
         Raises:
-          UserError: `text` is not such a document.
+            UserError: ``text`` is not such a document.
         """
         try:
             symbols = json.loads(text)["symbols"]
@@ -57,17 +57,17 @@ class Vocabulary:
         return cls(tuple(symbols))
 
     def to_json(self) -> str:
-        """A JSON document `{"symbols": [...]}`."""
+        """A JSON document ``{"symbols": [...]}``."""
         return json.dumps({"symbols": list(self.symbols)})
 
     def __len__(self) -> int:
         return len(self.symbols) + NUM_SPECIAL
 
     def encode(self, text: str) -> np.ndarray:
-        """Ids of `text`, int32 [T].
+        """Ids of ``text``, int32 [T].
 
         Raises:
-          UserError: a character is outside the vocabulary; the message names it and its position.
+            UserError: a character is outside the vocabulary; the message names it and its position.
         """
         ids = self.encode_known(text)
         strangers = np.flatnonzero(ids == UNKNOWN_ID)
@@ -80,7 +80,7 @@ class Vocabulary:
         return ids
 
     def encode_known(self, text: str) -> np.ndarray:
-        """Ids of `text`, int32 [T], with `UNKNOWN_ID` for characters outside the vocabulary."""
+        """Ids of ``text``, int32 [T], with ``UNKNOWN_ID`` for characters outside the vocabulary."""
         codes = _code_points(text)
         positions = np.searchsorted(self._codes, codes)
         known = self._codes[np.minimum(positions, len(self._codes) - 1)] == codes

@@ -6,16 +6,13 @@ the order of float32 sums differs. The devices may be those of several processes
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import PyTree
 
 from nlf_jax.errors import UserError
-from nlf_jax.models import SequenceModel
-from nlf_jax.sampling import Samples, check_arguments, draw_lengths, draw_symbols
 
 AXIS = "data"
 WHOLE, ROWS = PartitionSpec(), PartitionSpec(AXIS)
@@ -89,41 +86,6 @@ def shard_rows(x: np.ndarray, lengths: np.ndarray, mesh: Mesh) -> tuple[jax.Arra
         by_rows(mesh), [x, lengths], [x.shape, lengths.shape]
     )
     return x, lengths
-
-
-def sample_on(
-    mesh: Mesh,
-    model: SequenceModel,
-    key: PRNGKeyArray,
-    *,
-    num_samples: int,
-    length: int | None = None,
-    temperature: float = 1.0,
-    greedy: bool = False,
-) -> Samples:
-    """As `sampling.sample`, and the same samples, each device drawing its share of them.
-
-    Every process gets all.
-
-    Args:
-      mesh: of the devices to use.
-      model: the model.
-      key: decides the samples.
-      num_samples: how many.
-      length: as there.
-      temperature: as there.
-      greedy: as there.
-    """
-    check_arguments(model, num_samples, length, temperature)
-    rounded_up = num_samples + -num_samples % mesh.size
-    draw = partial(draw_symbols, length=length, temperature=temperature, greedy=greedy)
-
-    def draw_all(model, key) -> Samples:
-        lengths, keys = draw_lengths(model, key, rounded_up, length)
-        samples = over_rows(draw, mesh, (ROWS, ROWS, WHOLE), ROWS)(lengths, keys, model)
-        return jax.tree.map(lambda rows: rows[:num_samples], samples)
-
-    return jax.jit(draw_all, out_shardings=replicated(mesh))(replicate(model, mesh), key)
 
 
 def _identity(tree: PyTree) -> PyTree:

@@ -6,7 +6,10 @@ To tune one, edit `RECIPES`: a later row wins over an earlier one.
 import dataclasses
 from typing import Any
 
+from nlf_jax.errors import UserError
 from nlf_jax.models.config import LANGUAGE_MODELS, MODELS, RECURRENCES
+from nlf_jax.options import options_of, require_choice
+from nlf_jax.training.config import TrainConfig
 
 AF_MODELS = ("af_scf", "af_af", "af_only", "af_nohidden")
 SIZES = ("tiny", "small", "paper", "tuned")
@@ -123,3 +126,36 @@ RECIPES = (
     Recipe(NO_KL, model=AS_LANGUAGE_MODELS),
     Recipe({"frame_units": 200, "code_width": 0.1}, SIZES, ("af_codebook",), MUSIC_EXPERIMENTS),
 )
+
+
+def recipe(
+    experiment: str,
+    model: str,
+    size: str,
+    dataset: str | None = None,
+    recurrence: str | None = None,
+) -> dict[str, Any]:
+    """The values of a run's options before any is overridden.
+
+    Args:
+        experiment: name of the experiment, for instance ``ptb_char``.
+        model: one of ``MODELS``.
+        size: one of ``SIZES``; the experiments in ``TUNED`` have a ``tuned`` one.
+        dataset: the one chosen, if the experiment has several.
+        recurrence: the one chosen, if one was.
+
+    Raises:
+        UserError: the model or the size is unknown.
+    """
+    require_choice("--model", model, MODELS)
+    require_choice("--size", size, SIZES)
+    if size == "tuned" and experiment not in TUNED:
+        known = ", ".join(TUNED)
+        raise UserError(f"--size=tuned is for {known}; {experiment} has tiny, small and paper.")
+    known = {name: declared.default for name, declared in options_of(TrainConfig).items()}
+    recurrence = recurrence or ("gated" if model == "gated" else known["recurrence"])
+    values = known | {"model": model, "recurrence": recurrence}
+    for each in RECIPES:
+        if each.matches(experiment, model, size, dataset, recurrence):
+            values |= each.values
+    return values

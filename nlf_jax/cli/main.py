@@ -1,0 +1,60 @@
+"""The command ``nlf``: trains on a data set, and uses what a workdir holds.
+
+    nlf train quickstart|ptb_char|text|polyphonic|bach|midi [flags]
+    nlf eval|sample|reconstruct|interpolate|continue WORKDIR [flags]
+
+A workdir knows its experiment and where its data came from. `nlf train EXPERIMENT --help`
+explains every flag.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nlf_jax.cli.commands import main as run_experiment
+from nlf_jax.cli.exit_codes import exit_code
+from nlf_jax.cli.experiments import EXPERIMENTS
+from nlf_jax.cli.flags import MODES
+from nlf_jax.cli.run import Experiment
+from nlf_jax.data.corpus import Corpus
+from nlf_jax.errors import UserError
+from nlf_jax.options import require_choice
+from nlf_jax.training.workdir import read_description
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; gives the exit code, 2 after a user's mistake."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_code(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print((__doc__ or "").strip())
+        return 0 if arguments else 2
+    command, *rest = arguments
+    require_choice("the command", command, MODES)
+    what = "EXPERIMENT" if command == "train" else "WORKDIR"
+    if not rest or rest[0].startswith("-"):
+        raise UserError(f"give `nlf {command}` {what} before the flags; `nlf --help` lists them.")
+    subject, *flags = rest
+    if command == "train":
+        require_choice("the experiment", subject, EXPERIMENTS)
+        return run_experiment(EXPERIMENTS[subject], flags)
+    directory = [f"--mode={command}", f"--workdir={subject}"]
+    return run_experiment(_experiment_of(Path(subject)), [*directory, *flags])
+
+
+def _experiment_of(workdir: Path) -> Experiment:
+    """The experiment of a trained run; one without data for what `nlf_jax.fit` left."""
+    name = read_description(workdir)["experiment"]
+    return EXPERIMENTS.get(name) or Experiment(name, "A run of nlf_jax.fit.", _no_data)
+
+
+def _no_data(flags: dict[str, Any], max_length: int) -> Corpus:
+    raise UserError("the run was made by nlf_jax.fit, which keeps no data: score it in Python.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Training from Python: a list of sequences to a model."""
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from nlf_jax.data.sequences import corpus_of
+from nlf_jax.errors import UserError
+from nlf_jax.models import SequenceModel
+from nlf_jax.training import metrics
+from nlf_jax.training.checkpoints import load
+from nlf_jax.training.config import TrainConfig
+from nlf_jax.training.interrupts import StopSignal
+from nlf_jax.training.loop import Trainer
+from nlf_jax.training.recipes import recipe
+from nlf_jax.training.workdir import describe, held
+
+EXPERIMENT = "fit"
+# Lengths of batches: so many of a corpus's own, each a multiple of a vector's width.
+_NUM_BUCKETS, _MULTIPLE = 4, 8
+
+
+class Fit(NamedTuple):
+    """A trained model and how it came about.
+
+    Attributes:
+        model: the best by validation.
+        history: rows of metrics, in order: ``split`` is ``train`` or ``valid``; ``bpc`` (text) or
+            ``nats_per_frame`` (music) is minus the ELBO, ``kl`` and ``recon`` are nats a symbol.
+    """
+
+    model: SequenceModel
+    history: list[dict[str, Any]]
+
+
+def fit(
+    sequences: Sequence[Any],
+    *,
+    model: str = "af_codebook",
+    size: str = "small",
+    key: PRNGKeyArray | int = 0,
+    num_epochs: int | None = None,
+    validation: Sequence[Any] | float = 0.1,
+    workdir: str | os.PathLike | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Fit:
+    """Train a model of sequences, with the trainer and the recipes of the command line.
+
+    Vocabulary, padded lengths and length prior are made from the sequences. Ctrl-C saves and stops
+    where there is a workdir; the same call then goes on.
+
+    Args:
+        sequences: strings, arrays of ids (int [T], from 0), or piano rolls (bool [T, 88]).
+        model: one of ``nlf_jax.models.MODELS``.
+        size: ``tiny``, ``small``, ``paper``, or for piano rolls ``tuned``.
+        key: of ``jax.random``, or a seed: decides start, order and noise.
+        num_epochs: passes over the sequences; None for the recipe's.
+        validation: sequences to choose the best model by, or the share of ``sequences``.
+        workdir: keeps checkpoints and metrics there, and goes on with the run found in it; None
+            leaves nothing on disk.
+        progress: shown on the terminal.
+        options: fields of ``TrainConfig``, over the recipe's values.
+
+    Raises:
+        UserError: a sequence, an option or the workdir is not of that form.
+    """
+    seed = key if isinstance(key, int) else int(jax.random.bits(key, dtype=np.uint32))
+    chosen = options | {"seed": seed} | ({} if num_epochs is None else {"num_epochs": num_epochs})
+    corpus = corpus_of(sequences, validation, seed)
+    config = _config(model, size, corpus, chosen)
+    description = describe(EXPERIMENT, config, corpus)
+    with _directory(workdir) as directory, _stopped_by_signals() as stop:
+        with held(directory, description, corpus.vocabulary_json):
+            trainer = Trainer(config, corpus, directory, show_progress=progress)
+            done = trainer.run(lambda: bool(stop))
+        if not done:
+            raise KeyboardInterrupt(f"stopped after step {trainer.step}")
+        return Fit(load(directory), metrics.read_rows(directory / metrics.FILE_NAME))
+
+
+def _config(model: str, size: str, corpus: Any, chosen: dict[str, Any]) -> TrainConfig:
+    """The recipe for one's own text or music, fitted to the corpus's lengths."""
+    experiment = "text" if corpus.is_text else "midi"
+    known = recipe(experiment, model, size, recurrence=chosen.get("recurrence"))
+    lengths = np.array([len(sequence) for sequence in corpus.splits["train"]])
+    shares = np.linspace(0.0, 1.0, _NUM_BUCKETS + 1)[1:-1]
+    buckets = {-(-int(n) // _MULTIPLE) * _MULTIPLE for n in np.quantile(lengths, shares)}
+    known |= {"buckets": tuple(sorted(buckets)), "max_length": corpus.max_length}
+    unknown = chosen.keys() - known.keys()
+    if unknown:
+        raise UserError(f"there is no option {', '.join(sorted(unknown))}: see TrainConfig.")
+    if chosen.get("max_length", corpus.max_length) < corpus.max_length:
+        raise UserError(f"max_length is less than the longest sequence, {corpus.max_length}.")
+    return TrainConfig(**known | chosen)
+
+
+@contextlib.contextmanager
+def _directory(workdir: str | os.PathLike | None) -> Iterator[Path]:
+    if workdir is not None:
+        yield Path(workdir)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def _stopped_by_signals() -> contextlib.AbstractContextManager[Any]:
+    """Notes Ctrl-C; a signal reaches only the main thread."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return StopSignal() if in_main else contextlib.nullcontext(False)
