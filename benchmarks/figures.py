@@ -15,12 +15,10 @@ import matplotlib.pyplot as plt
 
 PTB, MUSIC = Path("results/ptb_char"), Path("results/polyphonic")
 PTB_RUNS = {
-    "af_codebook-gated-tuned": ("codebook flow, gated", "C0"),
-    "lstm-small": ("LSTM", "0.5"),
-    "af_scf-small": ("AF/SCF", "C2"),
+    "af_codebook-gated-tuned": ("codebook flow", "C0", -10),
+    "gated-tuned": ("language model", "0.4", 10),
+    "af_scf-gated-tuned": ("AF/SCF", "C2", 0),
 }
-# In thousands of steps: what is right of it leaves no room for a name.
-LABELS_UP_TO = 40
 PTB_PUBLISHED = {"LSTM 1.41": 1.41, "AF/SCF 1.46": 1.46, "IAF/SCF 1.63": 1.63}
 JSB_MODELS = {
     "af_codebook": "codebook flow",
@@ -45,14 +43,12 @@ def score_of_test(run: Path, name: str) -> float:
 
 def draw_ptb_run(axes: plt.Axes, run: str) -> None:
     """A run's validation curve, named at its end with the test score."""
-    name, colour = PTB_RUNS[run]
+    name, colour, raised = PTB_RUNS[run]
     rows = read_rows(PTB / run, "valid")
     thousands, bits = [row["step"] / 1000 for row in rows], [row["bpc"] for row in rows]
     axes.plot(thousands, bits, colour)
     label = f"{name}: test {score_of_test(PTB / run, 'nll_bits'):.3f}"
-    last = max(i for i, x in enumerate(thousands) if x <= LABELS_UP_TO)
-    offset = (6, 0) if last == len(bits) - 1 else (0, 10)
-    axes.annotate(label, (thousands[last], bits[last]), offset, textcoords="offset points",
+    axes.annotate(label, (thousands[-1], bits[-1]), (6, raised), textcoords="offset points",
                   color=colour, va="center")  # fmt: skip
 
 
@@ -63,10 +59,12 @@ def draw_ptb() -> None:
         draw_ptb_run(axes, run)
     for text, bits in PTB_PUBLISHED.items():
         axes.axhline(bits, color="0.8", linewidth=0.8, zorder=0)
-        axes.annotate(f"{text}, published", (60, bits), color="0.5", fontsize=8, va="bottom",
-                      ha="right")  # fmt: skip
-    axes.set(xlim=(0, 60), ylim=(1.35, 2.25), xlabel="thousands of training steps, 16 lines each")
-    axes.set(ylabel="bits per character", title="Penn Treebank: validation ELBO, test NLL")
+        # The lower lines are named on the left, where the curves have not come down yet.
+        x, side = (39.8, "right") if bits > 1.5 else (0.2, "left")
+        axes.annotate(f"{text}, published", (x, bits), color="0.5", fontsize=8, va="bottom",
+                      ha=side)  # fmt: skip
+    axes.set(xlim=(0, 40), ylim=(1.35, 2.6), xlabel="thousands of training steps, 16 lines each")
+    axes.set(ylabel="bits per character", title="Penn Treebank, gated recurrence, one CPU core, 67 to 98 minutes: validation")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig("docs/ptb_char.png", dpi=110)
 
