@@ -13,6 +13,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from nlf_jax.files import read_rows
+
 PTB, MUSIC = Path("results/ptb_char"), Path("results/polyphonic")
 PTB_RUNS = {
     "af_codebook-gated-tuned": ("codebook flow", "C0", -10),
@@ -30,10 +32,9 @@ JSB_MODELS = {
 JSB_PUBLISHED = {"lstm": 8.17, "af_af": 6.53, "af_scf": 6.64, "iaf_scf": 6.59}
 
 
-def read_rows(run: Path, split: str) -> list[dict[str, Any]]:
+def rows_of(run: Path, split: str) -> list[dict[str, Any]]:
     """The metrics of one split of a committed run, in order."""
-    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [row for row in rows if row["split"] == split]
+    return [row for row in read_rows(run / "metrics.jsonl") if row["split"] == split]
 
 
 def score_of_test(run: Path, name: str) -> float:
@@ -44,7 +45,7 @@ def score_of_test(run: Path, name: str) -> float:
 def draw_ptb_run(axes: plt.Axes, run: str) -> None:
     """A run's validation curve, named at its end with the test score."""
     name, colour, raised = PTB_RUNS[run]
-    rows = read_rows(PTB / run, "valid")
+    rows = rows_of(PTB / run, "valid")
     thousands, bits = [row["step"] / 1000 for row in rows], [row["bpc"] for row in rows]
     axes.plot(thousands, bits, colour)
     label = f"{name}: test {score_of_test(PTB / run, 'nll_bits'):.3f}"
@@ -64,7 +65,10 @@ def draw_ptb() -> None:
         axes.annotate(f"{text}, published", (x, bits), color="0.5", fontsize=8, va="bottom",
                       ha=side)  # fmt: skip
     axes.set(xlim=(0, 40), ylim=(1.35, 2.6), xlabel="thousands of training steps, 16 lines each")
-    axes.set(ylabel="bits per character", title="Penn Treebank, gated recurrence, one CPU core, 67 to 98 minutes: validation")
+    axes.set(
+        ylabel="bits per character",
+        title="Penn Treebank, gated recurrence, one CPU core, 67 to 98 minutes: validation",
+    )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig("docs/ptb_char.png", dpi=110)
 
@@ -82,7 +86,7 @@ def draw_jsb_run(axes: plt.Axes, model: str, colour: str) -> None:
         label += f", published {JSB_PUBLISHED[model]}"
         axes.axhline(JSB_PUBLISHED[model], color=colour, linestyle=":")
     for split, alpha, text in (("train", 0.3, None), ("valid", 1.0, label)):
-        rows = read_rows(run, split)
+        rows = rows_of(run, split)
         nats = [nats_per_frame(row) for row in rows]
         axes.plot([row["epoch"] + 1 for row in rows], nats, colour, alpha=alpha, label=text)
 

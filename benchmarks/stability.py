@@ -24,9 +24,11 @@ from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.experiments import POLYPHONIC, PTB_CHAR
 from nlf_jax.cli.flags import parse, training_config
 from nlf_jax.data.corpus import Corpus
+from nlf_jax.files import read_rows
 from nlf_jax.models import FLOW_MODELS, LATENT_MODELS
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.loop import Trainer
+from nlf_jax.training.metrics import FILE_NAME
 
 EXPERIMENTS = {
     "ptb_char": PTB_CHAR,
@@ -49,7 +51,7 @@ def train(config: TrainConfig, corpus: Corpus, steps: int) -> list[dict[str, Any
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(config, corpus, Path(directory))
         trainer.run(lambda: trainer.step >= steps)
-        rows = [json.loads(line) for line in (Path(directory) / "metrics.jsonl").open()]
+        rows = read_rows(Path(directory) / FILE_NAME)
     return [row for row in rows if row["split"] == "train"]
 
 

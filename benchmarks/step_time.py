@@ -22,10 +22,10 @@ import numpy as np
 from benchmarks.timing import Program, compile_program, seconds_of
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.options import get_config
+from nlf_jax.files import write_atomically
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training.evaluate import num_parameters
 from nlf_jax.training.state import Updates, create_state, make_train_step
-from nlf_jax.training.workdir import write_atomically
 
 STEPS, NUM_SYMBOLS, LONGEST = 128, 51, 288
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (

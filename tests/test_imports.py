@@ -8,10 +8,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # What each part of the project may import, besides itself and what is at the bottom.
-BOTTOM = {"nlf_jax.errors", "nlf_jax.options"}
+BOTTOM = {"nlf_jax.errors", "nlf_jax.files", "nlf_jax.options"}
 ALLOWED = {
     "nlf_jax.errors": set(),
     "nlf_jax.options": set(),
+    "nlf_jax.files": set(),
     "nlf_jax.data": set(),
     "nlf_jax.nn": set(),
     "nlf_jax.bijectors": {"nlf_jax.nn"},

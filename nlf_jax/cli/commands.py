@@ -22,6 +22,7 @@ from nlf_jax.cli.drawing import (
     draw_reconstructions,
     draw_samples,
 )
+from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.flags import CommandLine, help_text, parse, scoring_config, training_config
 from nlf_jax.cli.run import (
     EVALUATION_STREAM,
@@ -32,16 +33,13 @@ from nlf_jax.cli.run import (
     stream_key,
 )
 from nlf_jax.data.corpus import Corpus
-from nlf_jax.errors import UserError
+from nlf_jax.files import write_atomically
 from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer
 from nlf_jax.training.units import NATS, Unit, unit_of
-
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
@@ -59,20 +57,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # So that a text or a name that the terminal cannot show does not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        argv = sys.argv[1:] if argv is None else argv
-        _run(experiment, parse(argv, experiment.flags, experiment.model))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
+    arguments = sys.argv[1:] if argv is None else argv
+    return exit_code(lambda: _run(experiment, parse(arguments, experiment.flags, experiment.model)))
 
 
 def use_compilation_cache() -> None:
@@ -115,6 +101,7 @@ def _format_warnings() -> None:
 def train(run: Run) -> None:
     """`--mode=train`: trains, or goes on, until the end or a signal."""
     config = training_config(run.experiment.name, run.line)
+    print(f"Reading the data of {run.experiment.name} ...", flush=True)
     corpus = run.load_corpus(config)
     name, flags = run.experiment.name, {"frame": run.frame, "source": run.source}
     description = workdir.describe(name, config, corpus, **flags)
@@ -224,7 +211,7 @@ def _score_table(result: dict[str, Any], unit: Unit) -> str:
 
 @hosts.primary_only
 def _write_scores(path: Path, result: dict[str, Any]) -> None:
-    workdir.write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
+    write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
     print(f"Written to {path}")
 
 

@@ -18,6 +18,7 @@ from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_ke
 from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
 from nlf_jax.data.music.piano_roll import encode_roll
 from nlf_jax.errors import UserError
+from nlf_jax.files import write_atomically
 from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.models import SequenceModel
 from nlf_jax.sampling import Samples, sample
@@ -246,7 +247,7 @@ def _show_texts(directory: Path, kind: str, texts: list[str]) -> None:
     print("\n".join(f"{label}{number}: {text}" for number, text in enumerate(texts, 1)))
     path = directory / f"{kind}s-{_next_number(directory, f'{kind}s')}.txt"
     directory.mkdir(exist_ok=True)
-    workdir.write_atomically(path, "".join(f"{text}\n" for text in texts))
+    write_atomically(path, "".join(f"{text}\n" for text in texts))
     print(f"Written to {path}")
 
 

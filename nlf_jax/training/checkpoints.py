@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 
 from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
+from nlf_jax.files import write_atomically
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.options import restore
 from nlf_jax.training import workdir as workdirs
@@ -136,7 +137,7 @@ class CheckpointStore:
         """Notes that a saved step is the best so far; it is kept from now on."""
         self.best_step = step
         text = json.dumps({"step": step, "valid_loss": loss})
-        workdirs.write_atomically(self._workdir / BEST_FILE, text)
+        write_atomically(self._workdir / BEST_FILE, text)
 
     def forget_best(self) -> None:
         """No step is the best."""

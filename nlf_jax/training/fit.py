@@ -14,6 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from nlf_jax.data.sequences import corpus_of
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_rows
 from nlf_jax.models import SequenceModel
 from nlf_jax.training import metrics
 from nlf_jax.training.checkpoints import load
@@ -84,7 +85,7 @@ def fit(
             done = trainer.run(lambda: bool(stop))
         if not done:
             raise KeyboardInterrupt(f"stopped after step {trainer.step}")
-        return Fit(load(directory), metrics.read_rows(directory / metrics.FILE_NAME))
+        return Fit(load(directory), read_rows(directory / metrics.FILE_NAME))
 
 
 def _config(model: str, size: str, corpus: Any, chosen: dict[str, Any]) -> TrainConfig:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog  # ty: ignore[missing
 from tqdm import tqdm
 
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_rows, write_atomically
 from nlf_jax.training.state import StepMetrics
 from nlf_jax.training.units import Unit
 
@@ -167,22 +167,8 @@ def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
     """Rewrites a file of JSON lines with the rows to keep; a broken last line goes."""
     if not path.exists():
         return
-    rows = read_rows(path)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows if keep(row)))
-    os.replace(temporary, path)
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, up to the first that is not whole."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        rows.append(row)
-    return rows
+    kept = [row for row in read_rows(path) if keep(row)]
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 def _is_past(row: dict[str, Any], step: int, epochs: int) -> bool:

@@ -176,8 +176,8 @@ def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[
 
     def update():
         directions, opt_state = optimizer.update(grads, state.opt_state, trained)
-        network = jax.tree.map(lambda p, d: p - learning_rate * d, trained, directions)
-        return network, opt_state
+        steps = optax.tree.scale(-learning_rate, directions)
+        return optax.apply_updates(trained, steps), opt_state
 
     return jax.lax.cond(finite, update, lambda: (trained, state.opt_state))
 

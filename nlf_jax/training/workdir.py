@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
+from nlf_jax.files import write_atomically
 from nlf_jax.options import complete
 from nlf_jax.training import hosts
 from nlf_jax.training.config import TrainConfig
@@ -162,23 +162,6 @@ def differences(old: Description, new: Description) -> list[str]:
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     kept = [name for name in names if name.removeprefix("config.") not in MAY_DIFFER]
     return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in kept]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that it is whole or not there, whatever happens.
-
-    Raises:
-      UserError: it cannot be written.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def step_numbers(directory: Path) -> list[int]:

@@ -5,7 +5,6 @@ import random
 
 import pytest
 
-from nlf_jax.cli import commands
 from nlf_jax.cli.commands import main
 from nlf_jax.cli.experiments import PTB_CHAR, TEXT
 
@@ -118,7 +117,7 @@ def assert_error(capsys, *parts):
 )
 def test_wrong_command_lines(argv, parts, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run(*argv) == commands.EXIT_USER_ERROR
+    assert run(*argv) == 2
     assert_error(capsys, *parts)
     assert not os.listdir(tmp_path)
 

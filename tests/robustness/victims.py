@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nlf_jax.files import read_rows
 from nlf_jax.training.checkpoint_reading import read_parts
-from nlf_jax.training.metrics import read_rows
 from nlf_jax.training.workdir import CHECKPOINTS, step_numbers
 
 FLAGS = ("--size=tiny", "--config.checkpoint_every=2", "--config.num_epochs=10")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_rows
 from nlf_jax.mesh import make_mesh
 from nlf_jax.sampling import sample
 from nlf_jax.training import evaluate
 from nlf_jax.training.arrays import to_arrays
-from nlf_jax.training.metrics import read_rows
 
 
 def finish(trainer, num_steps=None):

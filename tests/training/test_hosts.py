@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_rows
 from nlf_jax.sampling import sample
 from nlf_jax.training import evaluate, hosts
 from nlf_jax.training.arrays import to_arrays
-from nlf_jax.training.metrics import read_rows
 from tests.robustness.victims import Victims, end_of, newest_step, rows_of
 
 SCRIPT = Path(__file__).with_name("two_processes.py")

@@ -7,8 +7,8 @@ import pytest
 
 from nlf_jax.data import batching
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_rows
 from nlf_jax.training import checkpoint_reading, schedules, workdir
-from nlf_jax.training.metrics import read_rows
 
 
 def train(trainer, num_steps=None):

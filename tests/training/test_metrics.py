@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nlf_jax.files import read_rows
 from nlf_jax.training import metrics
 from nlf_jax.training.metrics import StepInfo, Window
 from nlf_jax.training.state import StepMetrics
@@ -57,7 +58,7 @@ def test_writer_drops_future_rows_and_a_broken_last_line(tmp_path):
     writer = metrics.MetricsWriter(tmp_path, step=4, epochs=1)
     writer.write({"split": "train", "step": 5, "epoch": 0, "loss": float("nan")})
     writer.close()
-    kept = metrics.read_rows(path)
+    kept = read_rows(path)
     assert [(row["split"], row["step"], row["epoch"]) for row in kept] == [
         ("train", 2, 0),
         ("train", 4, 0),

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from nlf_jax.errors import UserError
+from nlf_jax.files import write_atomically
 from nlf_jax.options import options_of
 from nlf_jax.training import workdir
 from nlf_jax.training.config import TrainConfig
@@ -109,8 +110,8 @@ def test_workdir_that_cannot_be_made(tmp_path):
 
 def test_write_atomically_leaves_the_old_file_when_it_fails(tmp_path):
     path = tmp_path / "a.json"
-    workdir.write_atomically(path, json.dumps(1))
+    write_atomically(path, json.dumps(1))
     (tmp_path / "a.json.tmp").mkdir()
     with pytest.raises(UserError, match="cannot write"):
-        workdir.write_atomically(path, json.dumps(2))
+        write_atomically(path, json.dumps(2))
     assert path.read_text() == "1"

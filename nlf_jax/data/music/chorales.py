@@ -6,9 +6,9 @@ The licence of music21's corpus restricts passing it on, so nothing made of it i
 
 import hashlib
 import importlib.metadata
+import io
 import logging
 import math
-import os
 import pathlib
 import types
 import unicodedata
@@ -21,6 +21,7 @@ from nlf_jax.data.cache import locked_cache
 from nlf_jax.data.corpus import SPLITS, Corpus
 from nlf_jax.data.music.piano_roll import LOWEST_PITCH, NUM_PITCHES
 from nlf_jax.errors import UserError
+from nlf_jax.files import write_atomically
 
 if TYPE_CHECKING:
     import music21
@@ -144,15 +145,14 @@ def _corpus_of(pieces: list[tuple[str, np.ndarray]]) -> Corpus:
 def _write(path: pathlib.Path, pieces: list[tuple[str, np.ndarray]]) -> None:
     titles, rolls = zip(*pieces, strict=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        np.savez_compressed(
-            file,
-            titles=np.array(titles, np.str_),
-            lengths=np.array([len(roll) for roll in rolls], np.int64),
-            frames=np.packbits(np.concatenate(rolls), axis=1),
-        )
-    os.replace(temporary, path)
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        titles=np.array(titles, np.str_),
+        lengths=np.array([len(roll) for roll in rolls], np.int64),
+        frames=np.packbits(np.concatenate(rolls), axis=1),
+    )
+    write_atomically(path, content.getvalue())
 
 
 def _read(path: pathlib.Path) -> list[tuple[str, np.ndarray]] | None:

@@ -1,0 +1,36 @@
+"""Files that are whole or not there, and files of JSON lines."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from nlf_jax.errors import UserError
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is whole or not there, whatever happens.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines, up to the first that is not whole."""
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
