@@ -2,7 +2,7 @@
 
     python -m benchmarks.lowering [--size=paper] [--models=lstm,af_scf] [--products=bfloat16]
 
-`jax.export` makes the StableHLO module that the accelerator's compiler is given, without having
+``jax.export`` makes the StableHLO module that the accelerator's compiler is given, without having
 one. The check reads its text: no float64, nothing that calls back to the host or a library of one
 platform, static shapes, and HIGHEST precision on every float32 product; only if bfloat16 products
 are asked for may the factors of some be rounded to that. Where a flow draws in parallel, no loop
@@ -50,7 +50,7 @@ class Program(NamedTuple):
     """A jitted function and the shapes that it is lowered for.
 
     Attributes:
-      parallel_over: a number of rounds that no loop may have, the number of steps; 0: any may.
+        parallel_over: a number of rounds that no loop may have, the number of steps; 0: any may.
     """
 
     name: str
@@ -63,10 +63,10 @@ class Report(NamedTuple):
     """What was found in a module.
 
     Attributes:
-      products: number of matrix products.
-      loops: the most rounds of every while loop; 0 where these are not a constant.
-      size: characters of its text.
-      problems: what is wrong, in words; empty if nothing is.
+        products: number of matrix products.
+        loops: the most rounds of every while loop; 0 where these are not a constant.
+        size: characters of its text.
+        problems: what is wrong, in words; empty if nothing is.
     """
 
     products: int
@@ -137,7 +137,7 @@ def lower(program: Program, platform: str) -> str:
     """The text of a program's StableHLO module for a platform that need not be there.
 
     Raises:
-      ValueError: it cannot be lowered, for instance because it calls back to the host.
+        ValueError: it cannot be lowered, for instance because it calls back to the host.
     """
     exported = jax.export.export(program.function, platforms=[platform])(*program.arguments)
     return exported.mlir_module()

@@ -5,15 +5,15 @@
     python -m benchmarks.speed --only=generate/small    cells whose names contain it, or a,b,..
     python -m benchmarks.speed --quick --only=train     one repeat
 
-Medians over repeats after a warm-up. `ratio` is `theirs` over ours: the authors' published seconds,
-which another machine took (two cores, MKL, about 20% noise); a layer's are those of the named
-implementation, here and in turn with ours. `scaled` is an estimate of the ratio on one machine: the
-authors' seconds times the rate of a float32 product there, taken as 100 GFLOP/s, over ours times
-the rate here. `matmul` is the achieved part of the latter (two 2048 x 2048 matrices, measured
-between the repeats); operations are those of the program's matrix products. `reading` is the part
-of the rate at which 256 MB are read that reading the weights of one generated sequence reaches;
-above 1 the weights come from a cache. Cells measured earlier stay in the JSON until they are
-measured again, so that it can be filled in pieces.
+Medians over repeats after a warm-up. ``ratio`` is ``theirs`` over ours: the authors' published
+seconds, which another machine took (two cores, MKL, about 20% noise); a layer's are those of the
+named implementation, here and in turn with ours. ``scaled`` is an estimate of the ratio on one
+machine: the authors' seconds times the rate of a float32 product there, taken as 100 GFLOP/s,
+over ours times the rate here. ``matmul`` is the achieved part of the latter (two 2048 x 2048
+matrices, measured between the repeats); operations are those of the program's matrix products.
+``reading`` is the part of the rate at which 256 MB are read that reading the weights of one
+generated sequence reaches; above 1 the weights come from a cache. Cells measured earlier stay in
+the JSON until they are measured again, so that it can be filled in pieces.
 """
 
 import argparse

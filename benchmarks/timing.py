@@ -41,8 +41,8 @@ class Compiled(NamedTuple):
     Attributes:
         seconds: that tracing and compiling took.
         peak: bytes of arguments, results and temporary buffers.
-        flops: operations, see bench_flops.
-        read: bytes of weights, see bench_flops.
+        flops: operations, see speed_operations.
+        read: bytes of weights, see speed_operations.
     """
 
     call: Call

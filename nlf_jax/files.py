@@ -26,11 +26,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file of JSON lines, up to the first that is not whole."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    """The rows of a file of JSON lines; what is no JSON object is left out."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = [_row_or_none(line) for line in lines]
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _row_or_none(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -1,8 +1,9 @@
 """Devices side by side: each has all parameters and its share of the rows of every batch.
 
-Every device runs the same program on its rows (`jax.shard_map`), and sums go over all devices. Each
-row has a random key of its own, so that its noise does not depend on the number of devices. Only
-the order of float32 sums differs. The devices may be those of several processes, see `hosts`.
+Every device runs the same program on its rows (``jax.shard_map``), and sums go over all devices.
+Each row has a random key of its own, so that its noise does not depend on the number of devices.
+Only the order of float32 sums differs. The devices may be those of several processes
+(``training/hosts.py``).
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
     """The first devices in a row; all that there are if None, those of other processes included.
 
     Raises:
-      UserError: there are not so many, or fewer are asked for of several processes.
+        UserError: there are not so many, or fewer are asked for of several processes.
     """
     devices = jax.devices()
     num_devices = len(devices) if num_devices is None else num_devices
@@ -50,10 +51,10 @@ def over_rows(
     """The function, run by every device of the mesh on its own rows (``jax.shard_map``).
 
     Args:
-      function: of arrays, or trees of them.
-      mesh: the devices.
-      in_specs: for each argument `ROWS`, or `WHOLE` where all devices get the same.
-      out_specs: `ROWS`, or `WHOLE` where all devices return the same (``jax.lax.psum``).
+        function: of arrays, or trees of them.
+        mesh: the devices.
+        in_specs: for each argument ``ROWS``, or ``WHOLE`` where all devices get the same.
+        out_specs: ``ROWS``, or ``WHOLE`` where all devices return the same (``jax.lax.psum``).
     """
     return jax.shard_map(
         function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
@@ -72,12 +73,12 @@ def shard_rows(x: np.ndarray, lengths: np.ndarray, mesh: Mesh) -> tuple[jax.Arra
     """A batch split by rows; empty filler rows (length 0) make their number divisible.
 
     Args:
-      x: [B, T] or [B, T, V]; the whole batch, in every process.
-      lengths: int32 [B].
-      mesh: of N devices.
+        x: [B, T] or [B, T, V]; the whole batch, in every process.
+        lengths: int32 [B].
+        mesh: of N devices.
 
     Returns:
-      Both with the rows rounded up to a multiple of N.
+        Both with the rows rounded up to a multiple of N.
     """
     missing = -len(lengths) % mesh.size
     x = np.concatenate([x, np.repeat(x[:1], missing, axis=0)])

@@ -46,11 +46,11 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     """Runs the command line; a user's mistake is one line on stderr.
 
     Args:
-      experiment: what to run.
-      argv: the arguments after the program's name; sys.argv's if None.
+        experiment: what to run.
+        argv: the arguments after the program's name; sys.argv's if None.
 
     Returns:
-      The exit code: 0; 2 after a `UserError`; 130 after Ctrl-C outside of training.
+        The exit code: 0; 2 after a ``UserError``; 130 after Ctrl-C outside of training.
     """
     _format_warnings()
     absl_logging.set_verbosity(absl_logging.FATAL)
@@ -92,14 +92,14 @@ def _shared_flags(experiment: Experiment, line: CommandLine) -> list[Any]:
 
 
 def _format_warnings() -> None:
-    """Logged lines are `WARNING: text`, also where an import has set logging up, as Orbax does."""
+    """Logged lines are ``WARNING: text``, also where an import has set logging up (Orbax)."""
     logging.basicConfig()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
 
 
 def train(run: Run) -> None:
-    """`--mode=train`: trains, or goes on, until the end or a signal."""
+    """``--mode=train``: trains, or goes on, until the end or a signal."""
     config = training_config(run.experiment.name, run.line)
     print(f"Reading the data of {run.experiment.name} ...", flush=True)
     corpus = run.load_corpus(config)
@@ -119,17 +119,17 @@ def train(run: Run) -> None:
 
 
 def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
-    """`--mode=eval`: scores a split, prints the scores and writes eval_<split>.json.
+    """``--mode=eval``: scores a split, prints the scores and writes eval_<split>.json.
 
     Args:
-      run: the run; its workdir has a trained model.
-      corpus: the data, if loaded before.
+        run: the run; its workdir has a trained model.
+        corpus: the data, if loaded before.
 
     Returns:
-      What was written.
+        What was written.
 
     Raises:
-      UserError: no model, or the data are not those that it was trained on.
+        UserError: no model, or the data are not those that it was trained on.
     """
     description, model, step = run.load_trained()
     config, values = scoring_config(description, run.line), run.line.values

@@ -1,6 +1,6 @@
 """What a trained model makes: samples, reconstructions, interpolations and continuations.
 
-Everything goes into the folder `samples` of the workdir, numbered; texts are printed too.
+Everything goes into the folder ``samples`` of the workdir, numbered; texts are printed too.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ class _Trained:
 
 
 def draw_samples(run: Run) -> None:
-    """`--mode=sample`: shows samples."""
+    """``--mode=sample``: shows samples."""
     trained = _Trained.load(run)
     names = ("num_samples", "length", "temperature", "greedy")
     flags = {name: trained.flags[name] for name in names}
@@ -85,7 +85,7 @@ def draw_samples(run: Run) -> None:
 
 
 def draw_reconstructions(run: Run) -> None:
-    """`--mode=reconstruct`: shows what encoding and decoding makes of sequences."""
+    """``--mode=reconstruct``: shows what encoding and decoding makes of sequences."""
     trained = _Trained.load(run)
     x, lengths = _batch(_fitting(trained, _inputs(trained, 1)))
     greedy = trained.greedy_unless_told
@@ -99,7 +99,7 @@ def draw_reconstructions(run: Run) -> None:
 
 
 def draw_interpolation(run: Run) -> None:
-    """`--mode=interpolate`: shows the way from one sequence to another."""
+    """``--mode=interpolate``: shows the way from one sequence to another."""
     trained = _Trained.load(run)
     a, b = _fitting(trained, _exactly(2, _inputs(trained, 2)))
     greedy, num_points = trained.greedy_unless_told, trained.flags["num_samples"]
@@ -108,7 +108,7 @@ def draw_interpolation(run: Run) -> None:
 
 
 def draw_continuations(run: Run) -> None:
-    """`--mode=continue`: shows sequences that begin with the opening of a given one."""
+    """``--mode=continue``: shows sequences that begin with the opening of a given one."""
     trained, flags = _Trained.load(run), run.line.values
     opening = _opening(trained)
     samples = continue_from(
@@ -135,7 +135,7 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
     """The sequences that the flags give, as the model takes them; else the split's first ones.
 
     Raises:
-      UserError: one does not exist, is empty or does not suit the model.
+        UserError: one does not exist, is empty or does not suit the model.
     """
     flags = trained.flags
     texts, files, rows = flags["text"] or [], flags["midi_file"] or [], flags["row"] or []

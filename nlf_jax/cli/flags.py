@@ -1,4 +1,4 @@
-"""The command line: flags, `--config.name=value`, `--help`, and one-line errors."""
+"""The command line: flags, ``--config.name=value``, ``--help``, and one-line errors."""
 
 import dataclasses
 import difflib
@@ -30,10 +30,10 @@ class CommandLine:
     """A parsed command line.
 
     Attributes:
-      values: of the flags, by name.
-      given: names of the flags that were given.
-      overrides: (option, text) of every `--config.option=text`, in order.
-      argv: as it was given.
+        values: of the flags, by name.
+        given: names of the flags that were given.
+        overrides: (option, text) of every ``--config.option=text``, in order.
+        argv: as it was given.
     """
 
     values: dict[str, Any]
@@ -46,8 +46,8 @@ def define(extra: dict[str, str], model: str = DEFAULT_MODEL) -> flags.FlagValue
     """The flags of an experiment, apart from absl's global ones.
 
     Args:
-      extra: the experiment's own text flags, with their help.
-      model: the one that is trained unless another is asked for.
+        extra: the experiment's own text flags, with their help.
+        model: the one that is trained unless another is asked for.
     """
     values = flags.FlagValues()
     text = lambda *args: flags.DEFINE_string(*args, flag_values=values)  # noqa: E731
@@ -94,10 +94,10 @@ def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) 
 
 
 def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL) -> CommandLine:
-    """Parses the arguments after the program's name; for the others see `define`.
+    """Parses the arguments after the program's name; for the others see ``define``.
 
     Raises:
-      UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
+        UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
     """
     rest, overrides = _split_overrides(argv)
     defined = define(extra, model)
@@ -114,13 +114,21 @@ def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL
     if strangers:
         raise UserError(_no_flag(strangers[0], defined))
     line = CommandLine(
-        values=defined.flag_values_dict(),
+        values=_with_homes(defined.flag_values_dict()),
         given=frozenset(name for name in defined if defined[name].present),
         overrides=tuple(overrides),
         argv=tuple(argv),
     )
     _check(line.values)
     return line
+
+
+def _with_homes(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with ``~`` in paths made the home folder: the shell leaves it after an ``=``."""
+    paths = [name for name in values if name == "workdir" or name.endswith(("_dir", "_file"))]
+    expand = lambda x: os.path.expanduser(x) if isinstance(x, str) else x  # noqa: E731
+    each = lambda x: list(map(expand, x)) if isinstance(x, list) else expand(x)  # noqa: E731
+    return values | {name: each(values[name]) for name in paths}
 
 
 def training_config(experiment: str, line: CommandLine) -> TrainConfig:
@@ -153,7 +161,7 @@ def _read_overrides(line: CommandLine) -> dict[str, Any]:
 
 
 def help_text(name: str, description: str, extra: dict[str, str], line: CommandLine) -> str:
-    """What `--help` prints: use, flags, and the options with their values for this run."""
+    """What ``--help`` prints: use, flags, and the options with their values for this run."""
     config = training_config(name, line)
     defined = define(extra, line.values["model"])
     shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
@@ -195,7 +203,7 @@ def _help_line(name: str, value: Any, text: str) -> str:
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Takes `--config.name=value` and `--config.name value` out of the arguments."""
+    """Takes ``--config.name=value`` and ``--config.name value`` out of the arguments."""
     rest, overrides = [], []
     arguments = iter(argv)
     for argument in arguments:

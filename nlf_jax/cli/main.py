@@ -3,7 +3,7 @@
     nlf train quickstart|ptb_char|text|polyphonic|bach|midi [flags]
     nlf eval|sample|reconstruct|interpolate|continue WORKDIR [flags]
 
-A workdir knows its experiment and where its data came from. `nlf train EXPERIMENT --help`
+A workdir knows its experiment and where its data came from. ``nlf train EXPERIMENT --help``
 explains every flag.
 """
 
@@ -47,7 +47,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _experiment_of(workdir: Path) -> Experiment:
-    """The experiment of a trained run; one without data for what `nlf_jax.fit` left."""
+    """The experiment of a trained run; one without data for what ``nlf_jax.fit`` left."""
     name = read_description(workdir)["experiment"]
     return EXPERIMENTS.get(name) or Experiment(name, "A run of nlf_jax.fit.", _no_data)
 

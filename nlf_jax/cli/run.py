@@ -31,15 +31,15 @@ class Experiment:
     """A data set and what is special about its runs.
 
     Attributes:
-      name: after `nlf train`, and of the file in experiments/.
-      description: for `--help`.
-      load_corpus: (flags by name, max_length) -> the data.
-      model: the one that is trained unless another is asked for.
-      flags: the experiment's own flags, all text, with their help.
-      after_training: called when a run is complete, with the run and the data.
-      variant: flags by name -> the data's name, for the default workdir.
-      frame: flags by name -> how long a frame lasts, as the `frames_per_quarter` or the
-        `frame_seconds` of `media.midi_to_roll`; None for text.
+        name: after ``nlf train``, and of the file in experiments/.
+        description: for ``--help``.
+        load_corpus: (flags by name, max_length) -> the data.
+        model: the one that is trained unless another is asked for.
+        flags: the experiment's own flags, all text, with their help.
+        after_training: called when a run is complete, with the run and the data.
+        variant: flags by name -> the data's name, for the default workdir.
+        frame: flags by name -> how long a frame lasts, as the ``frames_per_quarter`` or the
+            ``frame_seconds`` of ``media.midi_to_roll``; None for text.
     """
 
     name: str
@@ -108,6 +108,11 @@ class Run:
             return description, workdirs.read_vocabulary(self.workdir), step
 
         description, vocabulary, step = hosts.on_primary(read)
+        if description["experiment"] != self.experiment.name:
+            raise UserError(
+                f"{self.workdir} has a run of {description['experiment']}, not of "
+                f"{self.experiment.name}: `nlf` finds that out by itself."
+            )
         if not loaded:
             template = checkpoints.model_template(description, vocabulary, self.workdir)
             loaded.append(jax.tree.map(jnp.zeros_like, template))
@@ -125,8 +130,8 @@ def check_workdir(directory: Path) -> None:
     """Checks that what is written to a workdir, which may be anyone's, lands in it and can be read.
 
     Raises:
-      UserError: its path has something that Orbax takes for a separator or a pattern, or that is
-        not UTF-8, or a link in it leads to outside of it.
+        UserError: its path has something that Orbax takes for a separator or a pattern, or that is
+            not UTF-8, or a link in it leads to outside of it.
     """
     path = os.path.abspath(directory)
     if re.search(r"[\\\[\]\ud800-\udfff]", path):

@@ -21,10 +21,10 @@ def to_arrays(tree: PyTree) -> Arrays:
 
 
 def from_arrays(template: PyTree, arrays: Arrays) -> PyTree:
-    """The inverse of `to_arrays`, for a template of the same structure.
+    """The inverse of ``to_arrays``, for a template of the same structure.
 
     Raises:
-      ValueError: the names, shapes or dtypes are others.
+        ValueError: the names, shapes or dtypes are others.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [_name(path) for path, _ in leaves]

@@ -22,7 +22,7 @@ def read_parts(directory: Path, step: int, items: Sequence[str]) -> dict[str, An
     """Items of a checkpoint, verified; "meta" must be among them.
 
     Raises:
-      Exception: anything, mostly ValueError: it is not whole, or its digest is another.
+        Exception: anything, mostly ValueError: it is not whole, or its digest is another.
     """
     handlers: dict[str, Any] = {
         item: ocp.JsonCheckpointHandler() if item == "meta" else ocp.StandardCheckpointHandler()

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax, with a digest of our own, and `load`.
+"""Checkpoints by Orbax, with a digest of our own, and ``load``.
 
 Orbax writes a checkpoint under another name and renames it when it is whole, but it restores a
 flipped bit without a word: so each one carries the SHA-256 of what was saved.
@@ -70,12 +70,12 @@ class CheckpointStore:
         """Saves in the background, unless the step has been saved.
 
         Args:
-          step: larger than any saved before, or saved before.
-          state: copied before the call returns.
-          meta: JSON object of the host's own state.
+            step: larger than any saved before, or saved before.
+            state: copied before the call returns.
+            meta: JSON object of the host's own state.
 
         Raises:
-          UserError: this save, or the one before, cannot be written.
+            UserError: this save, or the one before, cannot be written.
         """
         if step in self._manager.all_steps():
             return
@@ -94,7 +94,7 @@ class CheckpointStore:
         """Waits until everything is on disk.
 
         Raises:
-          UserError: the last save could not be written.
+            UserError: the last save could not be written.
         """
         with self._told_as_user_error(None), quiet():
             self._manager.wait_until_finished()
@@ -111,13 +111,13 @@ class CheckpointStore:
     def restore_newest(self, template: TrainState) -> Restored | None:
         """The newest whole checkpoint; None if there is none at all.
 
-        Damaged newer ones are moved out of the way, into the folder `damaged_checkpoints`.
+        Damaged newer ones are moved out of the way, into the folder ``damaged_checkpoints``.
 
         Args:
-          template: a state of the same structure; its values don't matter.
+            template: a state of the same structure; its values don't matter.
 
         Raises:
-          UserError: there are checkpoints, but none is whole; nothing has been touched.
+            UserError: there are checkpoints, but none is whole; nothing has been touched.
         """
         damaged: list[int] = []
         for step in reversed(step_numbers(self._directory)):
@@ -198,19 +198,19 @@ def load(workdir: str | Path) -> SequenceModel:
     Needs neither the data nor the training state.
 
     Args:
-      workdir: directory that a training run wrote.
+        workdir: directory that a training run wrote.
 
     Returns:
-      A pytree with `network`, `length_log_prob` and `vocabulary`.
+        A pytree with ``network``, ``length_log_prob`` and ``vocabulary``.
 
     Raises:
-      UserError: there is no model, or no checkpoint of it is whole.
+        UserError: there is no model, or no checkpoint of it is whole.
     """
-    return load_with_step(Path(workdir))[0]
+    return load_with_step(Path(workdir).expanduser())[0]
 
 
 def load_with_step(workdir: Path) -> tuple[SequenceModel, int]:
-    """As `load`, with the number of training steps of the model."""
+    """As ``load``, with the number of training steps of the model."""
     description, vocabulary = workdirs.read_description(workdir), workdirs.read_vocabulary(workdir)
     template = model_template(description, vocabulary, workdir)
     directory = workdir / workdirs.CHECKPOINTS
@@ -257,10 +257,17 @@ def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceMo
 
 def read_best_step(workdir: Path) -> int | None:
     """The step of the best checkpoint by validation; None if there is none yet."""
+    path = workdir / BEST_FILE
     try:
-        return int(json.loads((workdir / BEST_FILE).read_text())["step"])
-    except (OSError, ValueError, KeyError, TypeError):
+        step = json.loads(path.read_text(encoding="utf-8"))["step"]
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        step = None
+    if type(step) is int:
+        return step
+    _logger.warning("%s is damaged; the newest checkpoint is taken for the best.", path)
+    return None
 
 
 def _warn_damaged(path: Path, error: Exception) -> None:

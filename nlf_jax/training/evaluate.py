@@ -34,12 +34,12 @@ class Scores(NamedTuple):
     """Per sequence, NumPy [N], nats summed over the sequence.
 
     Attributes:
-      lengths: T.
-      elbo: the bound at KL weight 1, log p(T) included.
-      reconstruction: E_q log p(x|z).
-      kl: unweighted.
-      length_log_prob: log p(T).
-      nll: the importance-weighted -log p(x); None where it was not asked for.
+        lengths: T.
+        elbo: the bound at KL weight 1, log p(T) included.
+        reconstruction: E_q log p(x|z).
+        kl: unweighted.
+        length_log_prob: log p(T).
+        nll: the importance-weighted -log p(x); None where it was not asked for.
     """
 
     lengths: np.ndarray
@@ -50,10 +50,10 @@ class Scores(NamedTuple):
     nll: np.ndarray | None
 
     def summary(self) -> dict[str, float]:
-        """Per symbol: `<name>_nats` and `_bits`, with the standard error over sequences.
+        """Per symbol: ``<name>_nats`` and ``_bits``, with the standard error over sequences.
 
         All are costs: the ELBO, the reconstruction and the length term change sign. All are
-        divided by T + 1, but for `nll_no_length`: -log p(x | T) divided by T.
+        divided by T + 1, but for ``nll_no_length``: -log p(x | T) divided by T.
         """
         per_symbol, per_step = self.lengths + 1, self.lengths
         costs = {
@@ -88,21 +88,21 @@ def score(
     """Scores sequences in one pass.
 
     Args:
-      model: the model.
-      sequences: int32 [T] each, or bool [T, 88] each.
-      key: batch n uses fold_in(key, n).
-      batch_size: rows in a batch.
-      buckets: padded lengths; one compilation for each.
-      elbo_samples: latent samples of the ELBO.
-      nll_samples: importance samples; 0 leaves the NLL out.
-      should_stop: asked before every batch; several processes must get the same answer.
-      mesh: devices that share each batch; None for all.
+        model: the model.
+        sequences: int32 [T] each, or bool [T, 88] each.
+        key: batch n uses fold_in(key, n).
+        batch_size: rows in a batch.
+        buckets: padded lengths; one compilation for each.
+        elbo_samples: latent samples of the ELBO.
+        nll_samples: importance samples; 0 leaves the NLL out.
+        should_stop: asked before every batch; several processes must get the same answer.
+        mesh: devices that share each batch; None for all.
 
     Returns:
-      The scores in the order of the buckets.
+        The scores in the order of the buckets.
 
     Raises:
-      Interrupted: `should_stop` said so.
+        Interrupted: ``should_stop`` said so.
     """
     collected, mesh = [], mesh or make_mesh()
     model = replicate(model, mesh)
@@ -121,11 +121,11 @@ def ratio_with_error(values: np.ndarray, weights: np.ndarray) -> tuple[float, fl
     """sum(values) / sum(weights) and its standard error over independent pairs.
 
     Args:
-      values: float [N].
-      weights: positive [N].
+        values: float [N].
+        weights: positive [N].
 
     Returns:
-      The ratio, and its error by linearisation; NaN for a single pair.
+        The ratio, and its error by linearisation; NaN for a single pair.
     """
     values, weights = values.astype(np.float64), weights.astype(np.float64)
     ratio = values.sum() / weights.sum()
@@ -137,7 +137,7 @@ def ratio_with_error(values: np.ndarray, weights: np.ndarray) -> tuple[float, fl
 
 
 def subset(sequences: Sequence[Any], max_sequences: int | None, seed: int) -> list[Any]:
-    """At most `max_sequences` of the sequences: a random choice that the seed decides."""
+    """At most ``max_sequences`` of the sequences: a random choice that the seed decides."""
     if max_sequences is None or max_sequences >= len(sequences):
         return list(sequences)
     chosen = np.random.default_rng(seed).choice(len(sequences), max_sequences, replace=False)

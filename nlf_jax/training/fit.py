@@ -107,7 +107,7 @@ def _config(model: str, size: str, corpus: Any, chosen: dict[str, Any]) -> Train
 @contextlib.contextmanager
 def _directory(workdir: str | os.PathLike | None) -> Iterator[Path]:
     if workdir is not None:
-        yield Path(workdir)
+        yield Path(workdir).expanduser()
         return
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(temporary)

@@ -38,13 +38,13 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
     Must come before anything that uses a device.
 
     Args:
-      coordinator: host:port at which process 0 can be reached, or "auto" where JAX finds out all
-        three by itself (Cloud TPU, SLURM, Open MPI).
-      num_processes: how many.
-      process_id: of this process, from 0.
+        coordinator: host:port at which process 0 can be reached, or "auto" where JAX finds out all
+            three by itself (Cloud TPU, SLURM, Open MPI).
+        num_processes: how many.
+        process_id: of this process, from 0.
 
     Raises:
-      UserError: the arguments don't go together, or the others did not come in time.
+        UserError: the arguments don't go together, or the others did not come in time.
     """
     _check(coordinator, num_processes, process_id)
     if coordinator is None:
@@ -86,7 +86,7 @@ def on_primary(action: Callable[[], Result]) -> Result:
     """What the action gives in process 0, a JSON value, in every process; the others wait for it.
 
     Raises:
-      UserError: the action raised it, or an OSError; in every process.
+        UserError: the action raised it, or an OSError; in every process.
     """
     if jax.process_count() == 1:
         return action()
@@ -122,7 +122,7 @@ def meet() -> None:
 def agreed(should_stop: Callable[[], bool]) -> Callable[[], bool]:
     """A question that all processes ask equally often and that all answer in the same way.
 
-    Yes soon after `should_stop` became true in one of them, and from then on.
+    Yes soon after ``should_stop`` became true in one of them, and from then on.
     """
     if jax.process_count() == 1:
         return should_stop

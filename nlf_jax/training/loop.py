@@ -44,14 +44,14 @@ class Trainer:
     Of several processes, each has a trainer of the same run; process 0's alone uses the workdir.
 
     Args:
-      config: of the run.
-      corpus: its "train" and "valid" splits are used.
-      workdir: where checkpoints and metrics go; a run found there is gone on with.
-      mesh: devices that share each batch; None for all.
-      show_progress: on the terminal.
+        config: of the run.
+        corpus: its "train" and "valid" splits are used.
+        workdir: where checkpoints and metrics go; a run found there is gone on with.
+        mesh: devices that share each batch; None for all.
+        show_progress: on the terminal.
 
     Raises:
-      UserError: as `CheckpointStore`, or the data don't fit the config.
+        UserError: as ``CheckpointStore``, or the data don't fit the config.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class Trainer:
         return evaluate.num_parameters(self.state.model)
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Trains to the end of the last epoch, or until `should_stop`, and saves.
+        """Trains to the end of the last epoch, or until ``should_stop``, and saves.
 
         Returns:
-          Whether the run is complete.
+            Whether the run is complete.
 
         Raises:
-          UserError: 10 steps in a row were skipped, or a checkpoint cannot be written.
+            UserError: 10 steps in a row were skipped, or a checkpoint cannot be written.
         """
         try:
             done = self._run(agreed(should_stop))

@@ -28,11 +28,11 @@ class StepInfo(NamedTuple):
     """What the host knows of a step.
 
     Attributes:
-      step: batches seen, this one included.
-      rows: row numbers in the training split, int [B].
-      epoch: from 0.
-      kl_weight: of the KL term.
-      learning_rate: of the step.
+        step: batches seen, this one included.
+        rows: row numbers in the training split, int [B].
+        epoch: from 0.
+        kl_weight: of the KL term.
+        learning_rate: of the step.
     """
 
     step: int
@@ -79,8 +79,8 @@ class Window:
 def summarise(steps: Sequence[FetchedStep], unit: Unit) -> dict[str, Any]:
     """One row of metrics for a window of steps; skipped steps don't count in the means.
 
-    Sums over the window's sequences divided by the sum of T + 1: `kl` and `recon` in nats, minus
-    the ELBO at KL weight 1 in the unit, under its key. `skipped` counts the skipped steps.
+    Sums over the window's sequences divided by the sum of T + 1: ``kl`` and ``recon`` in nats,
+    minus the ELBO at KL weight 1 in the unit, under its key. ``skipped`` counts the skipped steps.
     """
     good = [step.metrics for step in steps if not step.metrics.skipped]
     tokens = sum(int(m.tokens) for m in good)
@@ -107,9 +107,9 @@ class MetricsWriter:
     """Appends rows to metrics.jsonl and to TensorBoard's events.
 
     Args:
-      workdir: of the run.
-      step: rows of training steps after this one are dropped first; they will be made again.
-      epochs: likewise rows of validations after this many epochs.
+        workdir: of the run.
+        step: rows of training steps after this one are dropped first; they will be made again.
+        epochs: likewise rows of validations after this many epochs.
     """
 
     def __init__(self, workdir: Path, step: int, epochs: int):
@@ -122,7 +122,7 @@ class MetricsWriter:
         """Writes one row; a number that is not finite becomes null.
 
         Raises:
-          UserError: it cannot be written.
+            UserError: it cannot be written.
         """
         row = {name: _finite_or_none(value) for name, value in row.items()}
         try:
@@ -152,7 +152,7 @@ class MetricsWriter:
 
 
 def _open_events(directory: Path, step: int) -> EventsWriter:
-    """TensorBoard's file for the steps after `step`; it hides those of an earlier part.
+    """TensorBoard's file for the steps after ``step``; it hides those of an earlier part.
 
     Written in this thread: tensorboardX's own prints a traceback when the disk is full.
     """
@@ -172,9 +172,9 @@ def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
 
 
 def _is_past(row: dict[str, Any], step: int, epochs: int) -> bool:
-    if row["split"] == "valid":
-        return row["epoch"] < epochs
-    return row["step"] <= step
+    name, end = ("epoch", epochs - 1) if row.get("split") == "valid" else ("step", step)
+    value = row.get(name)
+    return isinstance(value, int) and value <= end
 
 
 def _finite_or_none(value: Any) -> Any:
@@ -185,9 +185,9 @@ class Display:
     """A progress bar on a terminal; elsewhere a line for every row.
 
     Args:
-      num_steps: of the whole run.
-      step: steps done before.
-      unit: of the ELBO.
+        num_steps: of the whole run.
+        step: steps done before.
+        unit: of the ELBO.
     """
 
     def __init__(self, num_steps: int, step: int, unit: Unit):

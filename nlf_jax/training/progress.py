@@ -12,10 +12,10 @@ class HostState:
     """In the checkpoint as JSON.
 
     Attributes:
-      plateau: of the learning-rate rule, with the best validation loss.
-      epochs: epochs trained and validated.
-      best_step: step of the best checkpoint by validation.
-      seconds: of training so far, over all parts of the run.
+        plateau: of the learning-rate rule, with the best validation loss.
+        epochs: epochs trained and validated.
+        best_step: step of the best checkpoint by validation.
+        seconds: of training so far, over all parts of the run.
     """
 
     plateau: schedules.Plateau
@@ -25,7 +25,7 @@ class HostState:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "HostState":
-        """The inverse of `to_json`."""
+        """The inverse of ``to_json``."""
         rate, best, bad = value["plateau"]
         plateau = schedules.Plateau(rate, math.inf if best is None else best, bad)
         return cls(plateau, value["epochs"], value["best_step"], value["seconds"])

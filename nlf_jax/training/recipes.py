@@ -1,6 +1,6 @@
 """The recipes: where an experiment, a model or a size differs from the options' defaults.
 
-To tune one, edit `RECIPES`: a later row wins over an earlier one.
+To tune one, edit ``RECIPES``: a later row wins over an earlier one.
 """
 
 import dataclasses

@@ -17,12 +17,12 @@ class Record:
     All processes call the methods; where one says nothing of the others, it does nothing there.
 
     Args:
-      workdir: of the run.
-      unit: of the ELBO on the terminal.
-      show: whether anything is shown.
+        workdir: of the run.
+        unit: of the ELBO on the terminal.
+        show: whether anything is shown.
 
     Raises:
-      UserError: as `CheckpointStore`, in every process.
+        UserError: as ``CheckpointStore``, in every process.
     """
 
     def __init__(self, workdir: Path, unit: Unit, show: bool = True):
@@ -33,10 +33,10 @@ class Record:
         """The newest whole checkpoint, in every process; None if there is none.
 
         Args:
-          state: of the same structure; its values don't matter.
+            state: of the same structure; its values don't matter.
 
         Raises:
-          UserError: as `CheckpointStore.restore_newest`, in every process.
+            UserError: as ``CheckpointStore.restore_newest``, in every process.
         """
 
         def read() -> dict[str, Any] | None:
@@ -54,18 +54,18 @@ class Record:
         """Goes on after a step of a run of so many.
 
         Raises:
-          UserError: a file cannot be written; in every process.
+            UserError: a file cannot be written; in every process.
         """
         on_primary(lambda: self._open_files(num_steps, step, host))
 
     @primary_only
     def save(self, step: int, state: TrainState, meta: Meta) -> None:
-        """As `CheckpointStore.save`."""
+        """As ``CheckpointStore.save``."""
         self._store.save(step, state, meta)
 
     @primary_only
     def wait(self) -> None:
-        """As `CheckpointStore.wait`."""
+        """As ``CheckpointStore.wait``."""
         self._store.wait()
 
     @primary_only

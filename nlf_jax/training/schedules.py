@@ -10,16 +10,16 @@ WARMUP_FRACTION = 0.02
 
 
 def kl_weight(epoch: float, *, zero_epochs: float, ramp_epochs: float) -> float:
-    """Weight of the KL term: `MIN_KL_WEIGHT` for `zero_epochs`, then linear to 1.
+    """Weight of the KL term: ``MIN_KL_WEIGHT`` for ``zero_epochs``, then linear to 1.
 
     Args:
-      epoch: epochs of training done so far, fractions included.
-      zero_epochs: the published code's `initial_kl_zero` is one less: it interpolates in its
-        first epoch from epoch -1 to epoch 0.
-      ramp_epochs: length of the rise.
+        epoch: epochs of training done so far, fractions included.
+        zero_epochs: the published code's ``initial_kl_zero`` is one less: it interpolates in its
+            first epoch from epoch -1 to epoch 0.
+        ramp_epochs: length of the rise.
 
     Returns:
-      A weight in [1e-5, 1].
+        A weight in [1e-5, 1].
     """
     if epoch >= zero_epochs + ramp_epochs:
         return 1.0
@@ -40,9 +40,9 @@ class Plateau(NamedTuple):
     """State of the plateau rule.
 
     Attributes:
-      learning_rate: the present one.
-      best_loss: lowest validation loss so far, inf before the first.
-      bad_epochs: epochs since the last improvement or division.
+        learning_rate: the present one.
+        best_loss: lowest validation loss so far, inf before the first.
+        bad_epochs: epochs since the last improvement or division.
     """
 
     learning_rate: float
@@ -53,17 +53,17 @@ class Plateau(NamedTuple):
 def update_plateau(plateau: Plateau, loss: float, *, patience: int, floor: float) -> Plateau:
     """The plateau rule, after an epoch.
 
-    The learning rate is divided by 4 after `patience` epochs without improvement; the caller
+    The learning rate is divided by 4 after ``patience`` epochs without improvement; the caller
     resets the optimiser when it changes. The published code has no floor.
 
     Args:
-      plateau: the state before.
-      loss: validation loss of the epoch; a NaN counts as no improvement.
-      patience: bad epochs before a division.
-      floor: the learning rate never falls below this.
+        plateau: the state before.
+        loss: validation loss of the epoch; a NaN counts as no improvement.
+        patience: bad epochs before a division.
+        floor: the learning rate never falls below this.
 
     Returns:
-      The state after.
+        The state after.
     """
     if loss < plateau.best_loss:
         return Plateau(plateau.learning_rate, loss, 0)
@@ -77,12 +77,12 @@ def cosine_learning_rate(step: int, *, num_steps: int, peak: float) -> float:
     """Linear warm-up over the first 2% of the steps, then half a cosine down to 0.
 
     Args:
-      step: number of the step, from 0.
-      num_steps: steps of the whole run.
-      peak: the highest rate.
+        step: number of the step, from 0.
+        num_steps: steps of the whole run.
+        peak: the highest rate.
 
     Returns:
-      The learning rate of this step, positive for step < num_steps.
+        The learning rate of this step, positive for step < num_steps.
     """
     warmup = max(1, round(WARMUP_FRACTION * num_steps))
     if step < warmup:

@@ -20,13 +20,13 @@ class TrainState(flax.struct.PyTreeNode):
     """Everything that a step changes; all leaves are arrays.
 
     Attributes:
-      model: the network that is scored, and its length prior, which is not trained.
-      raw: the network that is trained, where the scored one is an average of it; else None.
-      opt_state: of the optimiser.
-      step: batches seen, skipped ones included.
-      key: of the run; step n uses fold_in(key, n).
-      skipped: steps skipped so far because the loss or the gradient was not finite.
-      skipped_in_a_row: of them, those since the last good step.
+        model: the network that is scored, and its length prior, which is not trained.
+        raw: the network that is trained, where the scored one is an average of it; else None.
+        opt_state: of the optimiser.
+        step: batches seen, skipped ones included.
+        key: of the run; step n uses fold_in(key, n).
+        skipped: steps skipped so far because the loss or the gradient was not finite.
+        skipped_in_a_row: of them, those since the last good step.
     """
 
     model: SequenceModel
@@ -42,14 +42,14 @@ class StepMetrics(NamedTuple):
     """Scalars of one step, left on the device.
 
     Attributes:
-      loss: the training loss, in nats per symbol.
-      nats: minus the ELBO at KL weight 1, summed over the batch.
-      kl: summed over the batch, unweighted.
-      reconstruction: minus log p(x|z), summed over the batch.
-      tokens: sum of T + 1.
-      grad_norm: before clipping.
-      skipped: the step changed nothing, for a loss or gradient that is not finite.
-      skipped_in_a_row: with this step.
+        loss: the training loss, in nats per symbol.
+        nats: minus the ELBO at KL weight 1, summed over the batch.
+        kl: summed over the batch, unweighted.
+        reconstruction: minus log p(x|z), summed over the batch.
+        tokens: sum of T + 1.
+        grad_norm: before clipping.
+        skipped: the step changed nothing, for a loss or gradient that is not finite.
+        skipped_in_a_row: with this step.
     """
 
     loss: Float[Array, ""]
@@ -66,13 +66,13 @@ class Updates(NamedTuple):
     """How gradients are used.
 
     Attributes:
-      optimizer: "adam" or "sgd".
-      grad_clip: gradients are scaled down to this global norm first.
-      accumulate: n: each n-th step uses the mean of the last n gradients, the others do nothing.
-      adam_b2: decay of Adam's mean square.
-      weight_decay: decoupled (Loshchilov & Hutter, 2019), of arrays of two or more axes.
-      average: decay of the average of the network that is scored; 0 scores the network itself. It
-        rises to this as (1 + n) / (10 + n) with the steps n.
+        optimizer: "adam" or "sgd".
+        grad_clip: gradients are scaled down to this global norm first.
+        accumulate: n: each n-th step uses the mean of the last n gradients, the others do nothing.
+        adam_b2: decay of Adam's mean square.
+        weight_decay: decoupled (Loshchilov & Hutter, 2019), of arrays of two or more axes.
+        average: decay of the average of the network that is scored; 0 scores the network itself. It
+            rises to this as (1 + n) / (10 + n) with the steps n.
     """
 
     optimizer: str = "adam"
@@ -125,12 +125,12 @@ def create_state(model: SequenceModel, updates: Updates, key: PRNGKeyArray) -> T
 def make_train_step(
     updates: Updates, num_samples: int, mesh: Mesh | None = None
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
-    """The compiled step `(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)`.
+    """The compiled step ``(state, x, lengths, learning_rate, kl_weight) -> (state, metrics)``.
 
     The state passed in is donated: use the one returned. It compiles once for every shape of x,
     and once for all runs of a process with the same settings.
     A step whose loss or gradient norm is not finite leaves the parameters and the optimiser as
-    they were; only `step` and the counters move.
+    they were; only ``step`` and the counters move.
     With a mesh, x and lengths may be split over it, and what is returned is on all its devices.
     """
     transformation = make_optimizer(updates)
@@ -171,7 +171,7 @@ def _loss_and_gradient(x, lengths, keys, model: SequenceModel, kl_weight, *, num
 
 
 def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[PyTree, PyTree]:
-    """Network and optimiser state after an ordinary update, or as they were unless `finite`."""
+    """Network and optimiser state after an ordinary update, or as they were unless ``finite``."""
     trained = _trained(state)
 
     def update():

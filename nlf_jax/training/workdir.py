@@ -32,7 +32,7 @@ def lock(workdir: Path) -> Iterator[None]:
     """Holds the workdir for this process; the operating system lets go of it whatever happens.
 
     Raises:
-      UserError: another process holds it, or the directory cannot be made or written.
+        UserError: another process holds it, or the directory cannot be made or written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -100,13 +100,13 @@ def claim(workdir: Path, description: Description, vocabulary: str | None) -> No
     A workdir without a checkpoint, where a run ended before its first, counts as new.
 
     Args:
-      workdir: exists.
-      description: JSON object with "experiment", "config" and "data".
-      vocabulary: the vocabulary as JSON, None for music.
+        workdir: exists.
+        description: JSON object with "experiment", "config" and "data".
+        vocabulary: the vocabulary as JSON, None for music.
 
     Raises:
-      UserError: the workdir is of another run (the message shows what differs), it is damaged, or
-        it cannot be written.
+        UserError: the workdir is of another run (the message shows what differs), it is damaged, or
+            it cannot be written.
     """
     description = json.loads(json.dumps({"format": FORMAT} | description))
     trained = bool(step_numbers(workdir / CHECKPOINTS))
@@ -122,10 +122,10 @@ def claim(workdir: Path, description: Description, vocabulary: str | None) -> No
 
 
 def read_description(workdir: Path) -> Description:
-    """What `claim` wrote.
+    """What ``claim`` wrote.
 
     Raises:
-      UserError: there is no run in the workdir, or its description is damaged.
+        UserError: there is no run in the workdir, or its description is damaged.
     """
     path = workdir / CONFIG_FILE
     try:
@@ -157,7 +157,7 @@ def read_vocabulary(workdir: Path) -> str | None:
 
 
 def differences(old: Description, new: Description) -> list[str]:
-    """Entries that differ in a way that matters, as `name: old -> new`."""
+    """Entries that differ in a way that matters, as ``name: old -> new``."""
     old, new = _flatten(_compared(old)), _flatten(_compared(new))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     kept = [name for name in names if name.removeprefix("config.") not in MAY_DIFFER]

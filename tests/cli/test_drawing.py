@@ -25,7 +25,7 @@ def make_run(directory, corpus, model, **frame):
     description = workdir.describe("letters", config, corpus, frame=frame)
     workdir.claim(directory, description, corpus.vocabulary_json)
     Trainer(config, corpus, directory, make_mesh(1)).run(lambda: True)
-    experiment = dataclasses.replace(MIDI, load_corpus=lambda flags, _: corpus)
+    experiment = dataclasses.replace(MIDI, name="letters", load_corpus=lambda flags, _: corpus)
 
     def use(mode, *argv):
         return main(experiment, [f"--mode={mode}", f"--workdir={directory}", "--mesh=1", *argv])

@@ -33,10 +33,10 @@ def measure(name: str, directory: Path) -> dict[str, Any]:
     """Reads a bomb.
 
     Returns:
-      Whether it was accepted, its bytes, seconds of the processor, and megabytes at the peak.
+        Whether it was accepted, its bytes, seconds of the processor, and megabytes at the peak.
 
     Raises:
-      BombError: it takes more than `MAX_SECONDS` or `MAX_MEGABYTES`.
+        BombError: it takes more than ``MAX_SECONDS`` or ``MAX_MEGABYTES``.
     """
     target, make = BOMBS[name]
     content = make()

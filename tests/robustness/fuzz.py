@@ -4,8 +4,9 @@
 
 Allowed is to accept an input or to refuse it with a UserError, within a gigabyte and 5 seconds of
 the processor, without writing elsewhere or running code. Coverage-guided, by atheris; besides come
-inputs that are made to take long (`tests.robustness.bombs`). Prints counts; if all is well they are
-written to results/fuzz.json, else the exit code is 1 and each failing input is kept in runs/fuzz.
+inputs that are made to take long (``tests.robustness.bombs``). Prints counts; if all is well they
+are written to results/fuzz.json, else the exit code is 1 and each failing input is
+kept in runs/fuzz.
 """
 
 import argparse
@@ -46,10 +47,10 @@ def fuzz(target: str, inputs: int, seed: int) -> dict[str, Any]:
     """Fuzzes one reader in processes of its own, one after the other, which share what they find.
 
     Returns:
-      How many inputs it was given, how many of them it accepted and refused, and the seconds.
+        How many inputs it was given, how many of them it accepted and refused, and the seconds.
 
     Raises:
-      Failure: a process ended before all its inputs were read.
+        Failure: a process ended before all its inputs were read.
     """
     start = time.monotonic()
     with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as name:
@@ -70,7 +71,7 @@ def drop_bombs() -> dict[str, Any]:
     """What each of the made inputs took.
 
     Raises:
-      Failure: one took too much, or ended otherwise than with a UserError.
+        Failure: one took too much, or ended otherwise than with a UserError.
     """
     ended = _run("tests.robustness.bombs")
     if ended.returncode:

@@ -1,4 +1,4 @@
-"""The process that libFuzzer takes over to fuzz one reader; `tests.robustness.fuzz` starts it.
+"""The process that libFuzzer takes over to fuzz one reader; ``tests.robustness.fuzz`` starts it.
 
     python -m tests.robustness.fuzz_child TARGET DIRECTORY INPUTS SEED
 

@@ -30,9 +30,9 @@ class Target:
     """A reader.
 
     Attributes:
-      read: takes bytes and a directory for files; raises UserError if it refuses them.
-      seeds: valid inputs.
-      words: what valid inputs are made of.
+        read: takes bytes and a directory for files; raises UserError if it refuses them.
+        seeds: valid inputs.
+        words: what valid inputs are made of.
     """
 
     read: Callable[[bytes, Path], object]

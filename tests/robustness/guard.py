@@ -23,7 +23,7 @@ class Guard:
     """Sees what Python code does from now on, by an audit hook, which cannot be removed.
 
     Attributes:
-      offences: what was done that must not be.
+        offences: what was done that must not be.
     """
 
     def __init__(self) -> None:
@@ -37,8 +37,8 @@ class Guard:
         """Notes offences inside.
 
         Args:
-          allowed: directories in which everything may be written.
-          may_run_code: whether code may be run, as an import does.
+            allowed: directories in which everything may be written.
+            may_run_code: whether code may be run, as an import does.
         """
         self._allowed = tuple(os.path.realpath(path) for path in allowed)
         self._may_run_code = may_run_code

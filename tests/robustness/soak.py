@@ -28,10 +28,10 @@ def soak(directory: Path, model: str, num_steps: int) -> dict[str, Any]:
     """Trains and samples for long.
 
     Returns:
-      Steps, calls, compilations before and after the first half, resident MB along the way.
+        Steps, calls, compilations before and after the first half, resident MB along the way.
 
     Raises:
-      SoakFailure: a compilation in the second half, or growth of memory in it.
+        SoakFailure: a compilation in the second half, or growth of memory in it.
     """
     with _compilations() as compiled:
         trainer, training = _train(directory, model, num_steps, compiled)

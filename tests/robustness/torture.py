@@ -49,9 +49,9 @@ class Torture:
     """The scenarios, and what they count.
 
     Args:
-      directory: empty, for everything.
-      model: of the runs.
-      seed: decides the moments.
+        directory: empty, for everything.
+        model: of the runs.
+        seed: decides the moments.
     """
 
     def __init__(self, directory: Path, model: str, seed: int):

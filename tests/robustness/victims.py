@@ -34,8 +34,8 @@ class Victims:
     """Makes runs that are all the same, of 110 steps with a save every other step.
 
     Attributes:
-      directory: for the text that they train on, and their compiled programs.
-      flags: more flags for all of them.
+        directory: for the text that they train on, and their compiled programs.
+        flags: more flags for all of them.
     """
 
     directory: Path
@@ -119,8 +119,8 @@ def different_end(workdir: Path, expected: Path) -> str | None:
     # The host's part has the seconds of training in it.
     if any(digests[0][part] != digests[1][part] for part in ("model", "train")):
         return f"other parameters or optimiser: {json.dumps(digests)}"
-    losses = [[r["loss"] for r in rows_of(w) if r["split"] == "valid"] for w in (workdir, expected)]
-    if losses[0] != losses[1]:
-        return f"other validation losses: {losses}"
+    scores = [[r["bpc"] for r in rows_of(w) if r["split"] == "valid"] for w in (workdir, expected)]
+    if scores[0] != scores[1]:
+        return f"other validation scores: {scores}"
     steps = [row["step"] for row in rows_of(workdir) if row["split"] == "train"]
     return None if steps == sorted(set(steps)) else f"metrics have steps twice: {steps}"

@@ -60,7 +60,7 @@ def test_round_trip_keeps_the_newest_three(tmp_path):
     assert_is(restore(tmp_path), 4)
 
 
-def test_keeps_the_best(tmp_path):
+def test_keeps_the_best(tmp_path, caplog):
     store = CheckpointStore(tmp_path)
     for value in range(1, 7):
         store.save(value, make_state(float(value)), {})
@@ -70,6 +70,11 @@ def test_keeps_the_best(tmp_path):
     store.close()
     assert workdir.step_numbers(tmp_path / "checkpoints") == [2, 4, 5, 6]
     assert checkpoints.read_best_step(tmp_path) == 2
+    for damage in ("", "{", "[]", '{"step": Infinity}', '{"step": "x"}', "[" * 10_000):
+        (tmp_path / "best.json").write_text(damage)
+        caplog.clear()
+        assert checkpoints.read_best_step(tmp_path) is None
+        assert "best.json is damaged" in caplog.text
 
 
 def test_saved_step_is_not_saved_again(tmp_path):

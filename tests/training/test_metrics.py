@@ -50,11 +50,13 @@ def test_summary_of_skipped_steps_alone_has_no_figures():
     assert row["loss"] is row["bpc"] is row["grad_norm"] is None
 
 
-def test_writer_drops_future_rows_and_a_broken_last_line(tmp_path):
+def test_writer_drops_future_rows_and_broken_ones(tmp_path):
     path = tmp_path / metrics.FILE_NAME
     rows = [{"split": "train", "step": s, "epoch": 0} for s in (2, 4, 6)]
     rows += [{"split": "valid", "step": 4, "epoch": e} for e in (0, 1)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"split": "tr')
+    lines = [json.dumps(row) for row in rows]
+    lines[1:1] = ["5", "{}", '{"split": ', "[" * 10_000, '{"split": "valid", "epoch": "x"}']
+    path.write_text("\n".join([*lines, '{"split": "tr']))
     writer = metrics.MetricsWriter(tmp_path, step=4, epochs=1)
     writer.write({"split": "train", "step": 5, "epoch": 0, "loss": float("nan")})
     writer.close()
