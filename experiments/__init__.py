@@ -1,1 +1,1 @@
-"""Commands: one file per data set, the options table and what runs them."""
+"""Programs, one for each experiment."""

@@ -15,9 +15,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         UserError: it cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
     try:
         with open(temporary, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -35,7 +35,7 @@ def elbo(
 ) -> Elbo:
     """Evidence lower bound: E_q[log p(x|z) - w (log q(z|x) - log p(z))] + log p(T).
 
-    The expectation is a mean over ``num_samples`` draws from q. The LSTM's is exactly log p(x).
+    The expectation is a mean over ``num_samples`` draws from q. A language model's bound is exact.
 
     Args:
         x: ids int32 [B, T], or bits [B, T, V]; anything past a row's length is ignored.

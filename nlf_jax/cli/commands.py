@@ -28,7 +28,6 @@ from nlf_jax.cli.run import (
     EVALUATION_STREAM,
     Experiment,
     Run,
-    check_workdir,
     require_same_data,
     stream_key,
 )
@@ -73,7 +72,7 @@ def _run(experiment: Experiment, line: CommandLine) -> None:
         print(help_text(experiment.name, experiment.description, experiment.flags, line))
         return
     run = Run(experiment, line)
-    check_workdir(run.workdir)
+    workdir.check_workdir(run.workdir)
     use_compilation_cache()
     hosts.connect(values["coordinator"], values["num_processes"], values["process_id"])
     hosts.require_same(_shared_flags(experiment, line), "the processes were given other flags.")
@@ -154,9 +153,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
         "seed": config.seed,
         "convention": evaluate.CONVENTION,
         "scores": scores.summary(),
-        "command": shlex.join(
-            ["python", "-m", f"experiments.{run.experiment.name}", *run.line.argv]
-        ),
+        "command": shlex.join(["nlf", "eval", str(run.workdir), *_other_flags(run.line.argv)]),
     }
     print(_score_table(result, unit_of(config)))
     _write_scores(run.workdir / f"eval_{split}.json", result)
@@ -192,6 +189,11 @@ def _score(
 def _num_samples(config: TrainConfig, num_samples: int) -> int:
     """The baseline has no latent: its score is exact with one sample."""
     return 1 if config.model in LANGUAGE_MODELS else num_samples
+
+
+def _other_flags(argv: Sequence[str]) -> list[str]:
+    """The arguments that ``nlf eval WORKDIR`` doesn't say already."""
+    return [each for each in argv if not each.lstrip("-").startswith(("mode=", "workdir="))]
 
 
 def _score_table(result: dict[str, Any], unit: Unit) -> str:

@@ -26,8 +26,6 @@ from nlf_jax.training import workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
 
-_FRAME = {"frames_per_quarter", "frame_seconds"}
-
 
 @dataclasses.dataclass(frozen=True)
 class _Trained:
@@ -46,11 +44,11 @@ class _Trained:
 
     def __post_init__(self) -> None:
         """Refuse another frame length than the model was trained with."""
-        given = _FRAME.intersection(self.run.line.given)
+        given = workdir.FRAME.intersection(self.run.line.given)
         if given and self.run.frame != self.frame:
             trained, wanted = _in_words(self.frame), _in_words(self.run.frame)
             raise UserError(
-                f"the model was trained with {trained}, not {wanted}: leave --{given.pop()} out."
+                f"the model was trained with {trained}, not {wanted}: leave --{min(given)} out."
             )
 
     @property
@@ -72,7 +70,7 @@ class _Trained:
 
     @property
     def frame(self) -> dict[str, Any]:
-        return {n: value for n, value in self.description["data"].items() if n in _FRAME}
+        return {n: value for n, value in self.description["data"].items() if n in workdir.FRAME}
 
 
 def draw_samples(run: Run) -> None:
@@ -145,7 +143,7 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
     if not (texts or files or rows):
         rows = list(range(default))
     if texts and trained.model.vocabulary is None:
-        raise UserError("--text does not suit this model, which has no vocabulary: give --row.")
+        raise UserError("--text does not suit this model, whose symbols are plain ids.")
     found = [trained.model.vocabulary.encode(text) for text in texts]
     found += [_read_midi(path, trained.frame) for path in files]
     found += _read_rows(trained, rows) if rows else []

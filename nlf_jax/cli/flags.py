@@ -243,6 +243,8 @@ def _check(values: dict[str, Any]) -> None:
     for name in ("mesh", "max_sequences", "num_samples", "length", "prefix", "num_proposals"):
         if values[name] is not None and values[name] < 1:
             raise UserError(f"--{name} must be at least 1, got {values[name]}.")
+    if values["seed"] is not None and values["mode"] in ("train", "eval"):
+        raise UserError(f"--seed is for what draws; {values['mode']} takes --config.seed.")
     if not 0 <= (values["seed"] or 0) < INTEGERS_BELOW:
         raise UserError(f"--seed must be at least 0 and less than {INTEGERS_BELOW:,}.")
     if min(values["row"] or [0]) < 0:

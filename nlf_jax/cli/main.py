@@ -20,6 +20,7 @@ from nlf_jax.cli.run import Experiment
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.options import require_choice
+from nlf_jax.training.fit import EXPERIMENT as FIT
 from nlf_jax.training.workdir import read_description
 
 
@@ -34,6 +35,9 @@ def _run(arguments: list[str]) -> int:
         print((__doc__ or "").strip())
         return 0 if arguments else 2
     command, *rest = arguments
+    if rest and rest[0] in ("--help", "-h"):
+        print((__doc__ or "").strip())
+        return 0
     require_choice("the command", command, MODES)
     what = "EXPERIMENT" if command == "train" else "WORKDIR"
     if not rest or rest[0].startswith("-"):
@@ -43,17 +47,23 @@ def _run(arguments: list[str]) -> int:
         require_choice("the experiment", subject, EXPERIMENTS)
         return run_experiment(EXPERIMENTS[subject], flags)
     directory = [f"--mode={command}", f"--workdir={subject}"]
-    return run_experiment(_experiment_of(Path(subject)), [*directory, *flags])
+    return run_experiment(_experiment_of(Path(subject).expanduser()), [*directory, *flags])
 
 
 def _experiment_of(workdir: Path) -> Experiment:
     """The experiment of a trained run; one without data for what ``nlf_jax.fit`` left."""
     name = read_description(workdir)["experiment"]
-    return EXPERIMENTS.get(name) or Experiment(name, "A run of nlf_jax.fit.", _no_data)
+    if name == FIT:
+        return Experiment(name, "A run of nlf_jax.fit, which keeps no data.", _no_data)
+    require_choice(f"the experiment of {workdir}", name, EXPERIMENTS)
+    return EXPERIMENTS[name]
 
 
 def _no_data(flags: dict[str, Any], max_length: int) -> Corpus:
-    raise UserError("the run was made by nlf_jax.fit, which keeps no data: score it in Python.")
+    raise UserError(
+        "the run was made by nlf_jax.fit, which keeps no data: give sequences with --text or "
+        "--midi_file, or use it in Python."
+    )
 
 
 if __name__ == "__main__":

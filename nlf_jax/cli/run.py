@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +77,9 @@ class Run:
         """The experiment's data: those that the flags name, else those of the trained run."""
         values = self.line.values
         if trained is not None:
-            known = {"dataset": trained["data"].get("name")} | trained.get("source", {})
+            data = trained["data"]
+            known = {n: str(data[n]) for n in workdirs.FRAME if n in data}
+            known |= {"dataset": data.get("name")} | trained.get("source", {})
             known = {name: value for name, value in known.items() if name in values}
             values = values | {n: v for n, v in known.items() if n not in self.line.given}
         return self.experiment.load_corpus(values, config.max_length)
@@ -124,29 +125,6 @@ class Run:
         if "MAKELEVEL" in os.environ:
             return f"make {mode} EXP={self.experiment.name} WORKDIR={directory}"
         return f"nlf {mode} {directory}"
-
-
-def check_workdir(directory: Path) -> None:
-    """Checks that what is written to a workdir, which may be anyone's, lands in it and can be read.
-
-    Raises:
-        UserError: its path has something that Orbax takes for a separator or a pattern, or that is
-            not UTF-8, or a link in it leads to outside of it.
-    """
-    path = os.path.abspath(directory)
-    if re.search(r"[\\\[\]\ud800-\udfff]", path):
-        raise UserError(
-            f"checkpoints cannot be kept in {path}: use a --workdir without backslashes, square "
-            "brackets and what is not UTF-8."
-        )
-    inside = os.path.realpath(directory)
-    for folder, folders, files in os.walk(directory):
-        for path in (os.path.join(folder, name) for name in folders + files):
-            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
-                raise UserError(
-                    f"{path} is a link to outside of the workdir, where nothing is written: "
-                    "put what it leads to in its place, or use another --workdir."
-                )
 
 
 def stream_key(seed: int, stream: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """A corpus from what a user has in Python: strings, arrays of ids, or piano rolls."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,52 +15,83 @@ NAME = "sequences"
 
 
 def corpus_of(
-    sequences: Sequence[Any], validation: Sequence[Any] | float = 0.1, seed: int = 0
+    sequences: Sequence[Any],
+    validation: Any = 0.1,
+    seed: int = 0,
+    max_length: int | None = None,
 ) -> Corpus:
     """Training and validation sequences with their vocabulary; there is no test split.
 
     Args:
         sequences: all strings, all int [T] from 0, or all piano rolls [T, 88] of zeros and ones.
         validation: sequences of the same kind, or a share of ``sequences``, chosen by the seed.
+        max_length: a longer one than the longest sequence's, for a model that is to draw longer.
 
     Raises:
         UserError: there are too few, or one is empty or of another kind.
     """
     _require_list("sequences", sequences)
-    if isinstance(validation, int | float):
-        train, valid = _split(list(sequences), validation, seed)
+    is_text = isinstance(sequences[0], str)
+    given = _checked(sequences, "sequence", is_text)
+    if isinstance(validation, numbers.Real):
+        train, valid = _split(given, float(validation), seed)
     else:
         _require_list("validation", validation)
-        train, valid = list(sequences), list(validation)
-    if isinstance(train[0], str):
-        return _text_corpus(train, valid)
-    return _array_corpus([np.asarray(each) for each in train], [np.asarray(each) for each in valid])
+        train, valid = given, _checked(validation, "validation sequence", is_text)
+    if is_text:
+        return _text_corpus(train, valid, max_length)
+    return _array_corpus(train, valid, max_length)
 
 
-def _text_corpus(train: list[str], valid: list[str]) -> Corpus:
-    for number, text in enumerate(train + valid):
-        if not isinstance(text, str) or not text:
-            raise UserError(f"sequence {number} is not a string of at least one character.")
+def _text_corpus(train: list[str], valid: list[str], max_length: int | None) -> Corpus:
     vocabulary = Vocabulary.from_lines(train)
     splits = [list(map(vocabulary.encode_known, texts)) for texts in (train, valid)]
-    return _corpus(*splits, vocabulary=vocabulary)
+    return _corpus(*splits, max_length, vocabulary=vocabulary)
 
 
-def _array_corpus(train: list[np.ndarray], valid: list[np.ndarray]) -> Corpus:
-    rolls = train[0].ndim == 2
-    to_array = check_roll if rolls else _check_ids
-    splits = [[to_array(x, f"Sequence {n}") for n, x in enumerate(each)] for each in (train, valid)]
-    if any(len(x) == 0 for each in splits for x in each):
-        raise UserError("a sequence is empty: each needs at least one step.")
-    if rolls:
-        return _corpus(*splits)
-    return _corpus(*splits, num_symbols=1 + max(int(x.max()) for each in splits for x in each))
+def _array_corpus(
+    train: list[np.ndarray], valid: list[np.ndarray], max_length: int | None
+) -> Corpus:
+    if len({x.ndim for x in train + valid}) > 1:
+        raise UserError("some sequences are ids and some piano rolls: give one kind.")
+    if train[0].ndim == 2:
+        return _corpus(train, valid, max_length)
+    num_symbols = 1 + max(int(x.max()) for x in train + valid)
+    return _corpus(train, valid, max_length, num_symbols=num_symbols)
 
 
-def _corpus(train: list[np.ndarray], valid: list[np.ndarray], **known: Any) -> Corpus:
+def _corpus(
+    train: list[np.ndarray], valid: list[np.ndarray], max_length: int | None, **known: Any
+) -> Corpus:
     longest = max(map(len, train + valid))
+    max_length = longest if max_length is None else max_length
+    if not isinstance(max_length, numbers.Integral) or max_length < longest:
+        raise UserError(f"max_length is {max_length!r}: the longest sequence has {longest} steps.")
     splits = {"train": train, "valid": valid, "test": []}
-    return Corpus.create(NAME, splits, max_length=longest, **{"vocabulary": None} | known)
+    known = {"vocabulary": None, "max_length": int(max_length)} | known
+    return Corpus.create(NAME, splits, **known)
+
+
+def _checked(sequences: Sequence[Any], name: str, is_text: bool) -> list[Any]:
+    check = _check_text if is_text else _check_array
+    return [check(each, f"{name} {n}") for n, each in enumerate(sequences)]
+
+
+def _check_text(text: Any, name: str) -> str:
+    if not isinstance(text, str) or not text:
+        raise UserError(f"{name} is not a string of at least one character.")
+    return text
+
+
+def _check_array(given: Any, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise UserError(f"{name} is ragged: give ids [T] or a piano roll [T, 88].") from error
+    array = check_roll(array, name) if array.ndim == 2 else _check_ids(array, name)
+    if len(array) == 0:
+        raise UserError(f"{name} is empty: it needs at least one step.")
+    return array
 
 
 def _check_ids(ids: np.ndarray, name: str) -> np.ndarray:
@@ -87,5 +119,6 @@ def _split(sequences: list[Any], share: float, seed: int) -> tuple[list[Any], li
 
 
 def _require_list(name: str, sequences: Any) -> None:
-    if isinstance(sequences, str) or len(sequences) == 0:
-        raise UserError(f"{name} must be a list of at least one sequence, not one string.")
+    if not isinstance(sequences, list | tuple | np.ndarray) or len(sequences) == 0:
+        kind = type(sequences).__name__
+        raise UserError(f"{name} must be a list of at least one sequence, not a {kind}.")

@@ -1,6 +1,7 @@
 """Training from Python: a list of sequences to a model."""
 
 import contextlib
+import numbers
 import os
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from nlf_jax.data.sequences import corpus_of
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_rows
 from nlf_jax.models import SequenceModel
+from nlf_jax.options import INTEGERS_BELOW, options_of, suggestion
 from nlf_jax.training import metrics
 from nlf_jax.training.checkpoints import load
 from nlf_jax.training.config import TrainConfig
@@ -52,6 +54,7 @@ def fit(
     validation: Sequence[Any] | float = 0.1,
     workdir: str | os.PathLike | None = None,
     progress: bool = True,
+    frames_per_quarter: int = 4,
     **options: Any,
 ) -> Fit:
     """Train a model of sequences, with the trainer and the recipes of the command line.
@@ -69,16 +72,21 @@ def fit(
         workdir: keeps checkpoints and metrics there, and goes on with the run found in it; None
             leaves nothing on disk.
         progress: shown on the terminal.
+        frames_per_quarter: of piano rolls, for the speed at which ``nlf`` writes samples.
         options: fields of ``TrainConfig``, over the recipe's values.
 
     Raises:
         UserError: a sequence, an option or the workdir is not of that form.
     """
-    seed = key if isinstance(key, int) else int(jax.random.bits(key, dtype=np.uint32))
-    chosen = options | {"seed": seed} | ({} if num_epochs is None else {"num_epochs": num_epochs})
-    corpus = corpus_of(sequences, validation, seed)
+    if jax.process_count() > 1:
+        raise UserError("fit runs in one process: use `nlf train` with several hosts.")
+    _refuse(options)
+    chosen = options | {"seed": _seed_of(key)}
+    chosen |= {} if num_epochs is None else {"num_epochs": num_epochs}
+    corpus = corpus_of(sequences, validation, chosen["seed"], chosen.pop("max_length", None))
     config = _config(model, size, corpus, chosen)
-    description = describe(EXPERIMENT, config, corpus)
+    frame = None if corpus.is_text else {"frames_per_quarter": frames_per_quarter}
+    description = describe(EXPERIMENT, config, corpus, frame=frame)
     with _directory(workdir) as directory, _stopped_by_signals() as stop:
         with held(directory, description, corpus.vocabulary_json):
             trainer = Trainer(config, corpus, directory, show_progress=progress)
@@ -96,12 +104,24 @@ def _config(model: str, size: str, corpus: Any, chosen: dict[str, Any]) -> Train
     shares = np.linspace(0.0, 1.0, _NUM_BUCKETS + 1)[1:-1]
     buckets = {-(-int(n) // _MULTIPLE) * _MULTIPLE for n in np.quantile(lengths, shares)}
     known |= {"buckets": tuple(sorted(buckets)), "max_length": corpus.max_length}
-    unknown = chosen.keys() - known.keys()
-    if unknown:
-        raise UserError(f"there is no option {', '.join(sorted(unknown))}: see TrainConfig.")
-    if chosen.get("max_length", corpus.max_length) < corpus.max_length:
-        raise UserError(f"max_length is less than the longest sequence, {corpus.max_length}.")
     return TrainConfig(**known | chosen)
+
+
+def _refuse(options: dict[str, Any]) -> None:
+    """Refuse options that there are not, or that follow from the other arguments."""
+    if "seed" in options or "emission" in options:
+        raise UserError("seed and emission are no options of fit: give key; the data decide.")
+    known = options_of(TrainConfig)
+    for name in options.keys() - known.keys():
+        raise UserError(f"there is no option {name}{suggestion(name, known)}: see TrainConfig.")
+
+
+def _seed_of(key: Any) -> int:
+    if isinstance(key, jax.Array):
+        return int(jax.random.bits(key, dtype=np.uint32))
+    if not isinstance(key, numbers.Integral) or not 0 <= key < INTEGERS_BELOW:
+        raise UserError(f"key is {key!r}: give a key of jax.random or a whole number from 0.")
+    return int(key)
 
 
 @contextlib.contextmanager

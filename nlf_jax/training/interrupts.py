@@ -26,5 +26,5 @@ class StopSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
+        for each, handler in self._previous.items():
+            signal.signal(each, handler)

@@ -81,8 +81,12 @@ class Trainer:
         self.state = replicate(broadcast(self._create_state()), self._mesh)
         self.step = 0
         self._record = Record(workdir, self._unit, show_progress)
-        self._resume()
-        self._record.start(self.num_steps, self.step, self.host)
+        try:
+            self._resume()
+            self._record.start(self.num_steps, self.step, self.host)
+        except BaseException:
+            self._record.close()
+            raise
         self._window = Window(config.log_every)
         self._clock = time.monotonic() - self.host.seconds
         self._last_fetch = time.monotonic()

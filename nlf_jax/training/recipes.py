@@ -155,6 +155,8 @@ def recipe(
     if size == "tuned" and experiment not in TUNED:
         known = ", ".join(TUNED)
         raise UserError(f"--size=tuned is for {known}; {experiment} has tiny, small and paper.")
+    if recurrence and model in LANGUAGE_MODELS and recurrence != model:
+        raise UserError(f"recurrence {recurrence} is not that of the model {model}.")
     known = {name: declared.default for name, declared in options_of(TrainConfig).items()}
     recurrence = recurrence or ("gated" if model == "gated" else known["recurrence"])
     values = known | {"model": model, "recurrence": recurrence}

@@ -27,6 +27,8 @@ class Record:
 
     def __init__(self, workdir: Path, unit: Unit, show: bool = True):
         self._workdir, self._unit, self._show = workdir, unit, show
+        self._display: Display | None = None
+        self._writer: MetricsWriter | None = None
         on_primary(self._open_store)
 
     def restore(self, state: TrainState) -> Restored | None:
@@ -77,30 +79,33 @@ class Record:
     @primary_only
     def write_training(self, row: dict[str, Any], tokens_per_second: float) -> None:
         """Writes and shows metrics of some steps."""
-        self._writer.write(row)
-        if self._show:
+        self._write(row)
+        if self._display is not None:
             self._display.show(row, tokens_per_second)
 
     @primary_only
     def write_validation(self, row: dict[str, Any], text: str) -> None:
         """Writes metrics of a validation and shows a line about it."""
-        self._writer.write(row)
-        if self._show:
+        self._write(row)
+        if self._display is not None:
             self._display.say(text)
 
     @primary_only
     def advance(self) -> None:
         """Shows that a step has been done."""
-        if self._show:
+        if self._display is not None:
             self._display.advance()
 
     @primary_only
     def close(self) -> None:
         """Lets go of everything; raises nothing."""
-        if self._show:
-            self._display.close()
-        self._writer.close()
-        self._store.close()
+        for each in (self._display, self._writer, self._store):
+            if each is not None:
+                each.close()
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.write(row)
 
     def _open_store(self) -> None:
         self._store = CheckpointStore(self._workdir)

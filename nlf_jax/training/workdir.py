@@ -3,6 +3,8 @@
 import contextlib
 import fcntl
 import json
+import os
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +17,7 @@ from nlf_jax.options import complete
 from nlf_jax.training import hosts
 from nlf_jax.training.config import TrainConfig
 
-# Formats from 1 up are read; an older one lacks the options that came `since`.
+# Formats from 1 up are read; an older one lacks the options that came ``since``.
 FORMAT = 2
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocabulary.json"
@@ -24,6 +26,8 @@ CHECKPOINTS = "checkpoints"
 MAY_DIFFER = frozenset(
     {"num_epochs", "log_every", "checkpoint_every", "nll_samples", "eval_batch_size"}
 )
+# Entries of a description's data that say how long a frame of music lasts.
+FRAME = frozenset({"frames_per_quarter", "frame_seconds"})
 Description = dict[str, Any]
 
 
@@ -87,6 +91,7 @@ def held(workdir: Path, description: Description, vocabulary: str | None) -> Ite
     with contextlib.ExitStack() as held:
 
         def take() -> None:
+            check_workdir(workdir)
             held.enter_context(lock(workdir))
             claim(workdir, description, vocabulary)
 
@@ -131,7 +136,7 @@ def read_description(workdir: Path) -> Description:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         found = description["format"]
-        description["experiment"], description["config"].items(), description["data"].items()
+        _check_types(description)
     except FileNotFoundError as error:
         raise UserError(f"there is no trained model in {workdir}: train first.") from error
     except OSError as error:
@@ -144,6 +149,19 @@ def read_description(workdir: Path) -> Description:
             f"{FORMAT}: install a newer one."
         )
     return description
+
+
+def _check_types(description: Description) -> None:
+    """Raises a TypeError or a KeyError for what ``describe`` would not have written."""
+    data, source = description["data"], description.get("source", {})
+    kinds = [(description["experiment"], str), (description["config"], dict), (data, dict)]
+    kinds += [(source, dict), *((value, str) for value in source.values())]
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        raise TypeError
+    if not all(
+        isinstance(data[name], int | float) and data[name] > 0 for name in FRAME & data.keys()
+    ):
+        raise TypeError
 
 
 def read_vocabulary(workdir: Path) -> str | None:
@@ -162,6 +180,29 @@ def differences(old: Description, new: Description) -> list[str]:
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     kept = [name for name in names if name.removeprefix("config.") not in MAY_DIFFER]
     return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in kept]
+
+
+def check_workdir(directory: Path) -> None:
+    """Checks that what is written to a workdir, which may be anyone's, lands in it and can be read.
+
+    Raises:
+        UserError: its path has something that Orbax takes for a separator or a pattern, or that is
+            not UTF-8, or a link in it leads to outside of it.
+    """
+    path = os.path.abspath(directory)
+    if re.search(r"[\\\[\]\ud800-\udfff]", path):
+        raise UserError(
+            f"checkpoints cannot be kept in {path}: use a --workdir without backslashes, square "
+            "brackets and what is not UTF-8."
+        )
+    inside = os.path.realpath(directory)
+    for folder, folders, files in os.walk(directory):
+        for path in (os.path.join(folder, name) for name in folders + files):
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise UserError(
+                    f"{path} is a link to outside of the workdir, where nothing is written: "
+                    "put what it leads to in its place, or use another --workdir."
+                )
 
 
 def step_numbers(directory: Path) -> list[int]:

@@ -11,8 +11,8 @@ import pytest
 
 from nlf_jax.cli.commands import Experiment, main
 from nlf_jax.cli.experiments import TEXT
-from nlf_jax.cli.run import check_workdir
 from nlf_jax.errors import UserError
+from nlf_jax.training.workdir import check_workdir
 
 ROOT = Path(__file__).parents[2]
 MODES = ("train", "eval", "sample", "reconstruct")
