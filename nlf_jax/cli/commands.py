@@ -38,7 +38,7 @@ from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer
-from nlf_jax.training.units import NATS, Unit, unit_of
+from nlf_jax.training.units import BITS, Unit, unit_of
 
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
@@ -206,7 +206,7 @@ def _score_table(result: dict[str, Any], unit: Unit) -> str:
     ]
     for name in ("nll", "elbo", "reconstruction", "kl", "length", "nll_no_length"):
         value, error = scores[f"{name}_{unit.name}"], scores[f"{name}_bits_standard_error"]
-        error *= math.log(2) if unit is NATS else 1.0
+        error *= unit.per_nat / BITS.per_nat
         lines.append(f"{name:<16}{value:>8.4f}  ({error:.4f})")
     return "\n".join(lines)
 

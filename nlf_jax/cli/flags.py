@@ -14,7 +14,7 @@ from nlf_jax.errors import UserError, printable
 from nlf_jax.models.config import MODELS
 from nlf_jax.options import INTEGERS_BELOW, require_choice, restore
 from nlf_jax.training.config import TrainConfig
-from nlf_jax.training.recipes import SIZES, recipe
+from nlf_jax.training.recipes import SIZES
 from nlf_jax.training.workdir import Description
 
 MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
@@ -137,8 +137,7 @@ def training_config(experiment: str, line: CommandLine) -> TrainConfig:
     overrides = _read_overrides(line)
     if "model" in overrides:
         raise UserError("choose the model by --model=..., not by --config.model.")
-    chosen = (line.values.get("dataset"), overrides.get("recurrence"))
-    return options.make_config(recipe(experiment, model, size, *chosen) | overrides)
+    return options.get_config(experiment, model, size, line.values.get("dataset"), **overrides)
 
 
 def scoring_config(trained: Description, line: CommandLine) -> TrainConfig:

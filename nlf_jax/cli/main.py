@@ -31,13 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    wants_help = arguments[:1] == ["help"] or {"--help", "-h"}.intersection(arguments[:2])
+    if wants_help or not arguments:
         print((__doc__ or "").strip())
         return 0 if arguments else 2
     command, *rest = arguments
-    if rest and rest[0] in ("--help", "-h"):
-        print((__doc__ or "").strip())
-        return 0
     require_choice("the command", command, MODES)
     what = "EXPERIMENT" if command == "train" else "WORKDIR"
     if not rest or rest[0].startswith("-"):

@@ -24,7 +24,7 @@ from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loop import Trainer
 from nlf_jax.training.recipes import recipe
-from nlf_jax.training.workdir import describe, held
+from nlf_jax.training.workdir import check_workdir, describe, held
 
 EXPERIMENT = "fit"
 # Lengths of batches: so many of a corpus's own, each a multiple of a vector's width.
@@ -88,6 +88,7 @@ def fit(
     frame = None if corpus.is_text else {"frames_per_quarter": frames_per_quarter}
     description = describe(EXPERIMENT, config, corpus, frame=frame)
     with _directory(workdir) as directory, _stopped_by_signals() as stop:
+        check_workdir(directory)
         with held(directory, description, corpus.vocabulary_json):
             trainer = Trainer(config, corpus, directory, show_progress=progress)
             done = trainer.run(lambda: bool(stop))

@@ -91,7 +91,6 @@ def held(workdir: Path, description: Description, vocabulary: str | None) -> Ite
     with contextlib.ExitStack() as held:
 
         def take() -> None:
-            check_workdir(workdir)
             held.enter_context(lock(workdir))
             claim(workdir, description, vocabulary)
 

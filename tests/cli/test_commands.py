@@ -22,15 +22,6 @@ def lines(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    """The compiled programs of tests don't go into the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NLF_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MAKELEVEL", raising=False)
-        yield
-
-
 @pytest.fixture(scope="module")
 def trained(lines, tmp_path_factory):
     """A run in a workdir that was given as a relative path, like the default."""

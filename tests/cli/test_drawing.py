@@ -33,13 +33,6 @@ def make_run(directory, corpus, model, **frame):
     return use
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NLF_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def text_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("text")

@@ -10,14 +10,6 @@ from nlf_jax.training import workdir
 TINY = ["--size=tiny", "--model=lstm", "--config.num_epochs=1", "--config.max_length=12"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NLF_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MAKELEVEL", raising=False)
-        yield
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run whose text was given by a relative path."""
