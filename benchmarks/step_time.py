@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import Program, compile_program, seconds_of
+from benchmarks.timing import Program, compile_program, time_in_turn
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.options import get_config
 from nlf_jax.files import write_atomically
@@ -64,11 +64,7 @@ def main() -> None:
     output = parser.parse_args().output
     programs = {(m, c.get("recurrence", m)): _program(m, c) for m, c in CASES}
     calls = {name: compile_program(program).call for name, (program, _) in programs.items()}
-    times: dict[Any, list[float]] = {name: [] for name in calls}
-    for repeat in range(1 + REPEATS):
-        for name, call in calls.items():
-            seconds = seconds_of(call)
-            times[name] += [seconds] if repeat else []  # The first warms the caches.
+    times = time_in_turn(calls, quick=False, at_least=REPEATS)
     medians = {name: statistics.median(values) for name, values in times.items()}
     rows = [
         {

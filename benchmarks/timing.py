@@ -103,16 +103,18 @@ def seconds_of(call: Call) -> float:
     return time.perf_counter() - start
 
 
-def repeats_for(seconds: float, quick: bool) -> int:
+def repeats_for(seconds: float, quick: bool, at_least: int = 3) -> int:
     """Repeats of so many seconds that fit into the time for a cell: 3 to 30, or 1."""
-    return 1 if quick else int(min(30, max(3, SECONDS_PER_CELL / seconds)))
+    return 1 if quick else int(min(30, max(at_least, SECONDS_PER_CELL / seconds)))
 
 
-def time_in_turn(calls: Mapping[str, Call], quick: bool) -> dict[str, list[float]]:
+def time_in_turn(
+    calls: Mapping[Any, Call], quick: bool, at_least: int = 3
+) -> dict[Any, list[float]]:
     """Seconds of every repeat of each call; all take turns, so that they compare."""
     last = {name: seconds_of(call) for name, call in calls.items()}
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats_for(sum(last.values()), quick)):
+    times: dict[Any, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats_for(sum(last.values()), quick, at_least)):
         for name, call in calls.items():
             if last[name] < SHORT:
                 seconds_of(call)
