@@ -7,13 +7,14 @@ import os
 import numpy as np
 
 from nlf_jax.data.corpus import Corpus
-from nlf_jax.data.music.midi_events import Notes, import_mido, read_midi_file, read_notes
+from nlf_jax.data.music.midi_events import parse_midi, read_midi_bytes
+from nlf_jax.data.music.midi_notes import read_notes
 from nlf_jax.data.music.midi_roll import check_frame_length, notes_to_roll
 from nlf_jax.errors import UserError, printable
 
 MIN_PIECES = 3
 MAX_TOTAL_FRAMES = 10_000_000
-_SUFFIXES = (".mid", ".midi")
+_SUFFIXES = (".mid", ".midi", ".kar", ".rmi")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,15 +22,18 @@ class MidiReport:
     """What became of each file, in the order of their names.
 
     Attributes:
-        read: a line of text by file: its frames, and the notes of it that were left out.
+        read: a line of text by file: its frames, the notes of it that were left out, its damage.
+        damaged: by file, of those that were read, what was wrong with it and how often.
         refused: the reason by file.
     """
 
-    read: dict[str, str]
-    refused: dict[str, str]
+    read: dict[str, str] = dataclasses.field(default_factory=dict)
+    damaged: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"Read {len(self.read)} MIDI files, refused {len(self.refused)}."]
+        damaged = f" ({len(self.damaged)} of them damaged)" if self.damaged else ""
+        lines = [f"Read {len(self.read)} MIDI files{damaged}, refused {len(self.refused)}."]
         lines += [f"  read     {name}: {text}" for name, text in self.read.items()]
         lines += [f"  refused  {name}: {reason}" for name, reason in self.refused.items()]
         return "\n".join(lines)
@@ -44,12 +48,13 @@ def load_midi_folder(
 ) -> tuple[Corpus, MidiReport]:
     """The MIDI files in a folder and the folders in it, as bool [T, 88] rolls.
 
+    A piece is read if its notes can be, and what was damaged in its file is in the report.
     Silence before and after the music is removed. A piece of more than ``max_length`` frames is cut
     into parts of equal length; a piece that is there twice is read once. About a tenth of the
     pieces is for validation and a tenth for testing, at least one each, by hash of their content.
 
     Args:
-        midi_dir: the folder; files that end in .mid or .midi are read.
+        midi_dir: the folder; files that end in .mid, .midi, .kar or .rmi are read.
         frames_per_quarter: frames in a quarter note, 1..64.
         frame_seconds: if given, frames last this long instead, by the tempo changes in the file.
         max_length: of a sequence in frames.
@@ -59,19 +64,21 @@ def load_midi_folder(
 
     Raises:
         UserError: there is no such folder, fewer than 3 different pieces in it can be read, there
-            are more than 10 million frames in all, an argument is out of range, or mido is not
-            installed.
+            are more than 10 million frames in all, or an argument is out of range.
     """
-    import_mido()
     check_frame_length(frames_per_quarter, frame_seconds)
     if max_length < 1:
         raise UserError(f"max_length must be at least 1, got {max_length}.")
+    midi_dir = os.path.expanduser(midi_dir)
     pieces: dict[bytes, np.ndarray] = {}
-    report = MidiReport({}, {})
-    for path in _midi_paths(midi_dir):
+    report = MidiReport()
+    for path in midi_paths(midi_dir):
         name = printable(os.path.relpath(path, midi_dir))
         try:
-            report.read[name] = _add_piece(pieces, path, frames_per_quarter, frame_seconds)
+            text, damage = _add_piece(pieces, path, frames_per_quarter, frame_seconds)
+            report.read[name] = text
+            if damage:
+                report.damaged[name] = damage
         except UserError as error:
             report.refused[name] = printable(str(error))
         _check_total(pieces, midi_dir)
@@ -80,7 +87,12 @@ def load_midi_folder(
     return _corpus_of(name, pieces, max_length), report
 
 
-def _midi_paths(midi_dir: str | os.PathLike) -> list[str]:
+def midi_paths(midi_dir: str | os.PathLike) -> list[str]:
+    """The MIDI files in a folder and the folders in it, sorted.
+
+    Raises:
+        UserError: there is no such folder, or no such file in it.
+    """
     if not os.path.isdir(midi_dir):
         raise UserError(f"{midi_dir} is not a folder; give a folder with MIDI files.")
     try:
@@ -103,27 +115,33 @@ def _add_piece(
     path: str,
     frames_per_quarter: int,
     frame_seconds: float | None,
-) -> str:
-    """Adds what a file holds to the pieces by content, and returns the report's line."""
+) -> tuple[str, dict[str, int]]:
+    """Adds what a file holds to the pieces by content.
+
+    Returns:
+        The report's line, and the damage of the file.
+    """
     if not os.path.isfile(path):
         raise UserError("It is not a file.")
-    midi = read_midi_file(path)
+    midi = parse_midi(read_midi_bytes(path))
     notes = read_notes(midi)
+    left_out = _listed("left out", notes.left_out)
     roll = notes_to_roll(midi, notes, frames_per_quarter, frame_seconds)
     sounding = np.flatnonzero(roll.any(axis=1))
     if not sounding.size:
-        raise UserError(f"It has no notes to use{_left_out(notes)}.")
+        raise UserError(f"It has no notes to use{left_out}.")
     roll = roll[sounding[0] : sounding[-1] + 1]
     digest = hashlib.sha256(roll.tobytes()).digest()
     if digest in pieces:
         raise UserError("It holds the same music as a file before it.")
     pieces[digest] = roll
-    return f"{len(roll)} frames, {len(notes.pitch)} notes{_left_out(notes)}"
+    damaged = _listed("damaged", midi.damage)
+    return f"{len(roll)} frames, {len(notes.pitch)} notes{left_out}{damaged}", midi.damage
 
 
-def _left_out(notes: Notes) -> str:
-    counts = [f"{count} {reason}" for reason, count in notes.left_out.items()]
-    return f" (left out: {', '.join(counts)})" if counts else ""
+def _listed(what: str, counts: dict[str, int]) -> str:
+    items = ", ".join(f"{number} x {name}" for name, number in counts.items())
+    return f"; {what}: {items}" if items else ""
 
 
 def _check_total(pieces: dict[bytes, np.ndarray], midi_dir: str | os.PathLike) -> None:

@@ -4,11 +4,15 @@ A roll says which keys sound in a frame, not which were struck: a key that sound
 frames is one held note. With that convention ``midi_to_roll(roll_to_midi(roll))`` is ``roll``.
 """
 
+import io
+import struct
+import types
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nlf_jax.data.music.midi_events import Notes, import_mido, read_notes
+from nlf_jax.data.music.midi_events import MidiEvents, parse_midi
+from nlf_jax.data.music.midi_notes import Notes, read_notes
 from nlf_jax.data.music.piano_roll import LOWEST_PITCH, NUM_PITCHES, check_roll
 from nlf_jax.errors import UserError
 
@@ -34,7 +38,7 @@ def roll_to_midi(
     Raises:
         UserError: the arguments are not of that form, or mido is not installed.
     """
-    mido = import_mido()
+    mido = _import_mido()
     roll = check_roll(roll)
     check_frame_length(frames_per_quarter, None)
     if not 4 <= beats_per_minute <= 1000:
@@ -46,17 +50,28 @@ def roll_to_midi(
     return mido.MidiFile(type=0, ticks_per_beat=ticks_per_beat, tracks=[track])
 
 
+def _import_mido() -> types.ModuleType:
+    try:
+        import mido
+    except ImportError as error:
+        raise UserError('Writing MIDI needs mido: pip install "nlf_jax[music]".') from error
+    return mido
+
+
 def midi_to_roll(
-    midi: "mido.MidiFile", *, frames_per_quarter: int = 2, frame_seconds: float | None = None
+    midi: "MidiEvents | mido.MidiFile",
+    *,
+    frames_per_quarter: int = 2,
+    frame_seconds: float | None = None,
 ) -> np.ndarray:
     """The piano roll of a MIDI file: the union of its tracks, drums left out.
 
     Starts and ends are rounded to the nearest frame boundary and a note keeps at least one frame.
     Notes outside of MIDI 21..108 are left out. A note struck again where one of its key ends is
-    not told from that one going on.
+    not told from that one going on. The sustain pedal and "all notes off" are obeyed.
 
     Args:
-        midi: of type 0 or 1.
+        midi: what ``read_midi_file`` returns, or a file of mido of type 0 or 1.
         frames_per_quarter: frames in a quarter note, 1..64.
         frame_seconds: if given, frames last this long instead, by the file's tempo changes.
 
@@ -64,11 +79,21 @@ def midi_to_roll(
         bool [T, 88]; T is where the last track ends.
 
     Raises:
-        UserError: the file or an argument is not of that form, or there are more than 100,000
-            frames.
+        UserError: the file or an argument is not of that form, a tempo of the file is damaged
+            though frames last ``frame_seconds``, or there are more than 100,000 frames.
     """
     check_frame_length(frames_per_quarter, frame_seconds)
+    midi = midi if isinstance(midi, MidiEvents) else _events_of(midi)
     return notes_to_roll(midi, read_notes(midi), frames_per_quarter, frame_seconds)
+
+
+def _events_of(midi: "mido.MidiFile") -> MidiEvents:
+    buffer = io.BytesIO()
+    try:
+        midi.save(file=buffer)
+    except (ValueError, struct.error) as error:
+        raise UserError(f"This mido.MidiFile cannot be a file ({error}).") from error
+    return parse_midi(buffer.getvalue())
 
 
 def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> None:
@@ -84,7 +109,7 @@ def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> 
 
 
 def notes_to_roll(
-    midi: "mido.MidiFile", notes: Notes, frames_per_quarter: int, frame_seconds: float | None
+    midi: MidiEvents, notes: Notes, frames_per_quarter: int, frame_seconds: float | None
 ) -> np.ndarray:
     """``midi_to_roll`` with the notes already read and the frame length checked: bool [T, 88]."""
     if frame_seconds is None:
@@ -106,11 +131,11 @@ def _lay_out(start: np.ndarray, end: np.ndarray, key: np.ndarray, num_frames: in
     change = np.zeros((num_frames + 1, NUM_PITCHES), np.int32)
     np.add.at(change, (start, key), 1)
     np.add.at(change, (end, key), -1)
-    return change.cumsum(axis=0, dtype=np.int32)[:-1] > 0
+    return change.cumsum(axis=0, dtype=np.int32)[:-1].astype(np.bool_)
 
 
 def _note_messages(roll: np.ndarray) -> list["mido.Message"]:
-    mido = import_mido()
+    mido = _import_mido()
     silence = np.zeros((1, NUM_PITCHES), np.int8)
     change = np.diff(np.concatenate([silence, roll.astype(np.int8), silence]), axis=0)
     messages, last_frame = [], 0
@@ -125,16 +150,18 @@ def _note_messages(roll: np.ndarray) -> list["mido.Message"]:
 
 
 def _frames_by_ticks(
-    midi: "mido.MidiFile", notes: Notes, frames_per_quarter: int
+    midi: MidiEvents, notes: Notes, frames_per_quarter: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
+    quarter = midi.ticks_per_quarter
+
     def nearest(ticks):
-        return (2 * frames_per_quarter * ticks + midi.ticks_per_beat) // (2 * midi.ticks_per_beat)
+        return (2 * frames_per_quarter * ticks + quarter) // (2 * quarter)
 
     return nearest(notes.start), nearest(notes.end), nearest(notes.end_tick)
 
 
 def _frames_by_seconds(
-    midi: "mido.MidiFile", notes: Notes, frame_seconds: float
+    midi: MidiEvents, notes: Notes, frame_seconds: float
 ) -> tuple[np.ndarray, np.ndarray, int]:
     ticks, seconds, last_rate = _tempo_map(midi)
 
@@ -146,17 +173,11 @@ def _frames_by_seconds(
     return start, end, int(nearest(notes.end_tick))
 
 
-def _tempo_map(midi: "mido.MidiFile") -> tuple[np.ndarray, np.ndarray, float]:
+def _tempo_map(midi: MidiEvents) -> tuple[np.ndarray, np.ndarray, float]:
     """Ticks and seconds of the tempo changes, and the seconds per tick after the last."""
-    changes = [(0, 500_000)]
-    for track in midi.tracks:
-        tick = 0
-        for message in track:
-            tick += message.time
-            if message.type == "set_tempo":
-                changes.append((tick, message.tempo))
-    changes.sort(key=lambda change: change[0])
-    ticks, tempos = np.array(changes, np.float64).T
-    rates = tempos / 1e6 / midi.ticks_per_beat
+    ticks, tempos = np.array([(0, 500_000), *midi.tempos], np.float64).T
+    if not tempos.all():
+        raise UserError("A tempo in it cannot be read: give frames_per_quarter, not frame_seconds.")
+    rates = tempos / 1e6 / midi.ticks_per_quarter
     seconds = np.concatenate([[0.0], np.cumsum(np.diff(ticks) * rates[:-1])])
     return ticks, seconds, rates[-1]

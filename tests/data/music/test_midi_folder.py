@@ -8,6 +8,8 @@ import pytest
 from nlf_jax.data.music.midi_folder import load_midi_folder
 from nlf_jax.data.music.midi_roll import roll_to_midi
 from nlf_jax.errors import UserError
+from tests.data.music.midi_bytes import chunk, control, header, meta, off, on, track
+from tests.data.music.midi_bytes import piece as midi_bytes
 
 pytest.importorskip("mido")
 
@@ -71,12 +73,36 @@ def test_report_says_what_was_refused_and_why(folder):
     corpus, report = load_midi_folder(folder)
     assert len(contents(corpus)) == 4
     assert "not a whole MIDI file" in report.refused["broken.mid"]
-    assert "not a whole MIDI file" in report.refused["empty.mid"]
+    assert "not a MIDI file" in report.refused["empty.mid"]
     assert "no notes" in report.refused["silent.mid"]
     assert "same music" in report.refused["same.mid"]
     assert "not a file" in report.refused["pipe.mid"]
     assert "Read 4 MIDI files, refused 5." in str(report)
     assert "12 frames" in str(report)
+
+
+def test_report_says_what_was_damaged_where(folder):
+    events = [on(0, 40), off(480, 40), control(0, 7, 200), on(0, 109), meta(0x59, 9, 0)]
+    (folder / "sick.rmi").write_bytes(header(tracks=3) + chunk(b"XFIH", b"") + track(*events))
+    (folder / "words.KAR").write_bytes(midi_bytes([on(0, 40), off(960, 40)]))
+    corpus, report = load_midi_folder(folder)
+    assert len(contents(corpus)) == 6
+    damage = {
+        "foreign chunk": 1, "data byte above 127": 1, "damaged meta event": 1,
+        "wrong number of tracks": 1,
+    }  # fmt: skip
+    assert report.damaged == {"sick.rmi": damage}
+    assert report.read["words.KAR"] == "8 frames, 1 notes"
+    assert report.read["sick.rmi"] == (
+        "4 frames, 1 notes; left out: 1 x out of range; damaged: 1 x foreign chunk, "
+        "1 x data byte above 127, 1 x damaged meta event, 1 x wrong number of tracks"
+    )
+    assert str(report).startswith("Read 6 MIDI files (1 of them damaged), refused 0.\n")
+
+
+def test_pieces_are_read_without_mido(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mido", None)
+    assert len(contents(load_midi_folder(folder)[0])) == 4
 
 
 def test_hostile_names_are_shown_without_harm(folder):
