@@ -5,6 +5,7 @@ from typing import Any
 
 from nlf_jax.cli.commands import evaluate_split
 from nlf_jax.cli.drawing import draw_samples
+from nlf_jax.cli.flags import Switch
 from nlf_jax.cli.run import Experiment, Run
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.music import chorales, polyphonic
@@ -31,7 +32,8 @@ def _report_quickstart(run: Run, corpus: Corpus) -> None:
 def _load_text(flags: dict[str, Any], max_length: int) -> Corpus:
     if not flags["text_file"]:
         raise UserError("give your text with --text_file=FILE.")
-    return load_text_file(flags["text_file"], max_length)
+    how = {name: flags[name] for name in ("strip", "unique", "windows")}
+    return load_text_file(flags["text_file"], max_length, **how)
 
 
 def _dataset(flags: dict[str, Any]) -> str:
@@ -94,10 +96,17 @@ TEXT = Experiment(
     name="text",
     description="""Your own text: every line of a UTF-8 file is a sequence.
 
-The lines are split into training, validation and test lines (90/5/5) by a hash.""",
+The lines are split into training, validation and test lines (90/5/5) by a hash. They are kept as
+they are; blank ones and those of more than --config.max_length characters are left out. The parts
+that --windows cuts a line into count as lines: they may be in different splits.""",
     model="af_codebook",
     load_corpus=_load_text,
-    flags={"text_file": "Your text, one sequence a line."},
+    flags={
+        "text_file": "Your text, one sequence a line.",
+        "strip": Switch("Leave out spaces at both ends of a line.", older=True),
+        "unique": Switch("Leave out lines that are there already."),
+        "windows": Switch("Cut lines above --config.max_length into equal parts."),
+    },
 )
 
 POLYPHONIC = Experiment(
@@ -127,9 +136,10 @@ MIDI = Experiment(
     name="midi",
     description="""Your own music: a folder of MIDI files.
 
-A report says what was read of each file, or why it was refused. A tenth of the pieces is for
-validation and a tenth for testing, by a hash of their content. Pieces longer than
---config.max_length frames are cut into equal parts.""",
+A report says what was read of each file and what was damaged in it, or why it was refused. The
+sustain pedal and "all notes off" are obeyed. A tenth of the pieces is for validation and a tenth
+for testing, by a hash of their content. Pieces longer than --config.max_length frames are cut into
+equal parts.""",
     load_corpus=_load_midi,
     flags={
         "midi_dir": "Folder of your MIDI files; folders in it are read too.",

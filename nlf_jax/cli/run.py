@@ -11,14 +11,16 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from nlf_jax.cli.flags import DEFAULT_MODEL, CommandLine
+from nlf_jax.cli.flags import DEFAULT_MODEL, CommandLine, Flags, Switch
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.mesh import make_mesh
 from nlf_jax.models import SequenceModel
-from nlf_jax.training import checkpoints, hosts
+from nlf_jax.training import hosts
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.config import TrainConfig
+from nlf_jax.training.loading import load_described, model_file_of
+from nlf_jax.training.template import model_template
 from nlf_jax.training.workdir import Description
 
 # Of the seed; training uses the streams before.
@@ -34,7 +36,7 @@ class Experiment:
         description: for ``--help``.
         load_corpus: (flags by name, max_length) -> the data.
         model: the one that is trained unless another is asked for.
-        flags: the experiment's own flags, all text, with their help.
+        flags: the experiment's own flags: texts, with their help, and switches.
         after_training: called when a run is complete, with the run and the data.
         variant: flags by name -> the data's name, for the default workdir.
         frame: flags by name -> how long a frame lasts, as the ``frames_per_quarter`` or the
@@ -45,7 +47,7 @@ class Experiment:
     description: str
     load_corpus: Callable[[dict[str, Any], int], Corpus]
     model: str = DEFAULT_MODEL
-    flags: dict[str, str] = dataclasses.field(default_factory=dict)
+    flags: Flags = dataclasses.field(default_factory=dict)
     after_training: Callable[["Run", Corpus], None] | None = None
     variant: Callable[[dict[str, Any]], str] | None = None
     frame: Callable[[dict[str, Any]], dict[str, Any]] | None = None
@@ -59,9 +61,22 @@ class Run:
     line: CommandLine
 
     @property
+    def model_file(self) -> Path | None:
+        """The file of a model, or one that comes with the package, if given for the workdir."""
+        given = self.line.values["workdir"]
+        return model_file_of(given) if given else None
+
+    @property
+    def model_source(self) -> str:
+        """Where the trained model is, as it can be given on a command line."""
+        return self.line.values["workdir"] if self.model_file else str(self.workdir)
+
+    @property
     def workdir(self) -> Path:
-        """The directory of the run."""
-        values = self.line.values
+        """The directory of the run; for the file of a model one of its name, here."""
+        values, file = self.line.values, self.model_file
+        if file is not None:
+            return Path(file.stem)
         if values["workdir"]:
             return Path(values["workdir"])
         variant = [] if self.experiment.variant is None else [self.experiment.variant(values)]
@@ -75,22 +90,49 @@ class Run:
 
     def load_corpus(self, config: TrainConfig, trained: Description | None = None) -> Corpus:
         """The experiment's data: those that the flags name, else those of the trained run."""
-        values = self.line.values
-        if trained is not None:
-            data = trained["data"]
-            known = {n: str(data[n]) for n in workdirs.FRAME if n in data}
-            known |= {"dataset": data.get("name")} | trained.get("source", {})
-            known = {name: value for name, value in known.items() if name in values}
-            values = values | {n: v for n, v in known.items() if n not in self.line.given}
-        return self.experiment.load_corpus(values, config.max_length)
+        run = self if trained is None else self.remembering(trained)
+        return self.experiment.load_corpus(run.line.values, config.max_length)
+
+    def find(self) -> Description | None:
+        """What process 0 finds of a run of this experiment that training can go on with."""
+
+        def read() -> Description | None:
+            is_run = os.path.exists(self.workdir / workdirs.CONFIG_FILE)
+            if not is_run or not workdirs.step_numbers(self.workdir / workdirs.CHECKPOINTS):
+                return None
+            found = workdirs.read_description(self.workdir)
+            return found if found["experiment"] == self.experiment.name else None
+
+        return hosts.on_primary(read)
+
+    def remembering(self, trained: Description) -> "Run":
+        """The run with the flags that gave a trained run's data, where none are given."""
+        line, data, source = self.line, trained["data"], trained.get("source", {})
+        frame = {} if workdirs.FRAME & line.given else workdirs.FRAME & data.keys()
+        known = {name: str(data[name]) for name in frame} | {"dataset": data.get("name")} | source
+        for name, each in self.switches.items():
+            known[name] = source.get(name, _as_text(each.older)) == _as_text(True)
+        # Nothing else, as anyone may have written the source: not the workdir, for one.
+        unknown = {"data_dir", *self.experiment.flags} - line.given
+        known = {name: value for name, value in known.items() if name in unknown}
+        given = line.given | (known.keys() & source.keys())
+        return Run(
+            self.experiment, dataclasses.replace(line, values=line.values | known, given=given)
+        )
+
+    @property
+    def switches(self) -> dict[str, Switch]:
+        """The experiment's flags that are on or off."""
+        return {n: e for n, e in self.experiment.flags.items() if isinstance(e, Switch)}
 
     @property
     def source(self) -> dict[str, str]:
-        """The flags given that say where the data are, paths made absolute."""
+        """The flags that give the data, paths made absolute; switches whether given or not."""
+        values, switches = self.line.values, self.switches
         given = [n for n in ("data_dir", *self.experiment.flags) if n in self.line.given]
         is_path = lambda name: name.endswith(("_dir", "_file"))  # noqa: E731
-        values = self.line.values
-        return {n: os.path.abspath(values[n]) if is_path(n) else values[n] for n in given}
+        source = {n: os.path.abspath(values[n]) if is_path(n) else values[n] for n in given}
+        return source | {name: _as_text(values[name]) for name in switches}
 
     @property
     def frame(self) -> dict[str, Any]:
@@ -99,25 +141,26 @@ class Run:
         return {} if function is None else function(self.line.values)
 
     def load_trained(self) -> tuple[Description, SequenceModel, int]:
-        """What process 0 finds in the workdir: its description, the model, its training steps."""
-        loaded: list[SequenceModel] = []
+        """What process 0 finds: the run's description, the model, its training steps."""
+        models: list[SequenceModel] = []
 
         def read() -> tuple[Description, str | None, int]:
-            description = workdirs.read_description(self.workdir)
-            model, step = checkpoints.load_with_step(self.workdir)
-            loaded.append(model)
-            return description, workdirs.read_vocabulary(self.workdir), step
+            description, model, step = load_described(self.model_source)
+            models.append(model)
+            vocabulary = model.vocabulary
+            return description, None if vocabulary is None else vocabulary.to_json(), step
 
         description, vocabulary, step = hosts.on_primary(read)
         if description["experiment"] != self.experiment.name:
             raise UserError(
-                f"{self.workdir} has a run of {description['experiment']}, not of "
+                f"{self.model_source} is of a run of {description['experiment']}, not of "
                 f"{self.experiment.name}: `nlf` finds that out by itself."
             )
-        if not loaded:
-            template = checkpoints.model_template(description, vocabulary, self.workdir)
-            loaded.append(jax.tree.map(jnp.zeros_like, template))
-        return description, hosts.broadcast(loaded[0]), step
+        if not models:
+            names = {"config_in": self.model_source, "vocabulary_in": self.model_source}
+            template = model_template(description, vocabulary, **names)
+            models.append(jax.tree.map(jnp.zeros_like, template))
+        return description, hosts.broadcast(models[0]), step
 
     def command(self, mode: str) -> str:
         """The shell command that does something else with the same run."""
@@ -127,16 +170,21 @@ class Run:
         return f"nlf {mode} {directory}"
 
 
+def _as_text(value: bool) -> str:
+    """A switch in the source of a description, where every value is text."""
+    return str(value).lower()
+
+
 def stream_key(seed: int, stream: int) -> jax.Array:
     """The random key of a part of a run."""
     return jax.random.fold_in(jax.random.key(seed), stream)
 
 
-def require_same_data(directory: Path, trained: Description, corpus: Corpus) -> None:
-    """Raises a UserError unless the run in the directory was trained on these data."""
+def require_same_data(model_source: str, trained: Description, corpus: Corpus) -> None:
+    """Raises a UserError unless the model was trained on these data."""
     name, expected = trained["data"].get("name"), trained["data"].get("fingerprint")
     if corpus.fingerprint != expected:
         raise UserError(
-            f"the data are not those that {directory} was trained on ({name}, fingerprint "
+            f"the data are not those that {model_source} was trained on ({name}, fingerprint "
             f"{expected} there, {corpus.fingerprint} here): give the same data."
         )

@@ -67,6 +67,11 @@ def prepare(
         download.download_manager.NonMatchingChecksumError,
     ) as error:
         raise UserError(f"The download of {name} failed: {error}. {advice}") from error
+    except RuntimeError as error:
+        # What array_record makes of a failed write, with the file's name in it.
+        if os.path.dirname(builder.data_dir) not in str(error):
+            raise
+        raise OSError(str(error).partition(";")[0]) from error
 
 
 def _check_reachable(url: str, advice: str, seconds: float = 6.0) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.music.piano_roll import check_roll
-from nlf_jax.data.text.vocabulary import Vocabulary
+from nlf_jax.data.text.vocabulary import Vocabulary, find_control
 from nlf_jax.errors import UserError
 
 NAME = "sequences"
@@ -41,6 +41,52 @@ def corpus_of(
     if is_text:
         return _text_corpus(train, valid, max_length)
     return _array_corpus(train, valid, max_length)
+
+
+def encoded(
+    sequences: Sequence[Any],
+    vocabulary: Vocabulary | None,
+    num_symbols: int | None,
+    unseen: str | None = None,
+) -> list[np.ndarray]:
+    """Sequences as a trained model takes them: ids int32 [T], or rolls bool [T, 88].
+
+    Args:
+        sequences: all strings, all ids [T], or all piano rolls [T, 88].
+        vocabulary: of the model; None for plain ids and for music.
+        num_symbols: of the model; None for music.
+        unseen: as for ``Vocabulary.encode``.
+
+    Raises:
+        UserError: one is empty, of a kind that the model does not take, or has a symbol that it
+            does not have.
+    """
+    _require_list("sequences", sequences)
+    is_text = isinstance(sequences[0], str)
+    rows = _checked(sequences, "sequence", is_text)
+    if is_text:
+        if vocabulary is None:
+            takes = "piano rolls [T, 88]" if num_symbols is None else "ids [T]"
+            raise UserError(f"the sequences are texts: this model takes {takes}.")
+        return [_encode(vocabulary, text, unseen, n) for n, text in enumerate(rows)]
+    for number, row in enumerate(rows):
+        _check_symbols(row, num_symbols, f"sequence {number}")
+    return rows
+
+
+def _encode(vocabulary: Vocabulary, text: str, unseen: str | None, number: int) -> np.ndarray:
+    try:
+        return vocabulary.encode(text, unseen)
+    except UserError as error:
+        raise UserError(f"sequence {number}: {error}") from error
+
+
+def _check_symbols(row: np.ndarray, num_symbols: int | None, name: str) -> None:
+    if (row.ndim == 2) != (num_symbols is None):
+        found, takes = ("a piano roll", "ids [T]") if row.ndim == 2 else ("ids", "rolls [T, 88]")
+        raise UserError(f"{name} is {found}: this model takes {takes}.")
+    if num_symbols is not None and row.max() >= num_symbols:
+        raise UserError(f"{name} has the id {row.max()}: the model's are 0 to {num_symbols - 1}.")
 
 
 def _text_corpus(train: list[str], valid: list[str], max_length: int | None) -> Corpus:
@@ -80,6 +126,12 @@ def _checked(sequences: Sequence[Any], name: str, is_text: bool) -> list[Any]:
 def _check_text(text: Any, name: str) -> str:
     if not isinstance(text, str) or not text:
         raise UserError(f"{name} is not a string of at least one character.")
+    position = find_control(text)
+    if position is not None:
+        raise UserError(
+            f"{name} has the control character {text[position]!r} at position {position}; remove "
+            "or replace it."
+        )
     return text
 
 

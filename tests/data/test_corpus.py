@@ -1,5 +1,6 @@
 import itertools
-import logging
+import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -53,17 +54,47 @@ def test_split_depends_on_the_seed_and_not_on_the_order(write):
     assert set(_texts(first, "test")) != set(_texts(reseeded, "test"))
 
 
-def test_lines_are_stripped_and_empty_ones_left_out(write):
-    corpus = load_text_file(write("\ufeff" + "\r\n \t\r\n  ".join(LINES) + "\n\n"))
-    assert sorted(itertools.chain(*(_texts(corpus, s) for s in SPLITS))) == sorted(LINES)
+def _all_texts(corpus):
+    return sorted(itertools.chain(*(_texts(corpus, split) for split in SPLITS)))
 
 
-def test_over_long_lines_are_dropped_with_a_warning(write, caplog):
-    path = write("\n".join([*LINES, "x" * 41, "y" * 99]))
-    with caplog.at_level(logging.WARNING):
-        corpus = load_text_file(path, max_length=40)
-    assert "dropped 2 of 202 lines" in caplog.text
-    assert max(map(len, itertools.chain(*corpus.splits.values()))) <= corpus.max_length == 40
+INDENTED = [f"{'  ' * (n % 3)}{line}\t " for n, line in enumerate(LINES)]
+
+
+def test_lines_are_kept_as_they_are(write):
+    text = "\ufeff" + "\r\n".join([*INDENTED, *INDENTED]) + "\n\n"
+    assert _all_texts(load_text_file(write(text))) == sorted(2 * INDENTED)
+
+
+def test_stripping_where_it_is_asked_for(write):
+    assert _all_texts(load_text_file(write("\n".join(INDENTED)), strip=True)) == sorted(LINES)
+
+
+def test_what_is_left_out_is_counted_in_one_line(write, caplog):
+    path = write("\n".join([*LINES, *LINES[:3], "", " \t", "x" * 41, "y" * 99]) + "\n")
+    corpus = load_text_file(path, max_length=40, unique=True)
+    (message,) = caplog.messages
+    assert message == (
+        f"{path}: kept 200 lines, left out 2 blank, 2 longer than max_length=40 characters "
+        "(--windows cuts them), 3 repeated."
+    )
+    assert _all_texts(corpus) == sorted(LINES)
+    assert corpus.max_length == 40
+
+
+def test_nothing_is_said_where_all_is_kept(write, caplog):
+    load_text_file(write("\n".join([*LINES, *LINES]) + "\n"))
+    assert not caplog.messages
+
+
+def test_one_long_line_is_cut_into_equal_windows(write, caplog):
+    line = "  ".join(LINES)
+    corpus = load_text_file(write(line + "\n"), max_length=100, windows=True)
+    windows = _all_texts(corpus)
+    assert not caplog.messages
+    assert {len(window) for window in windows} == {99, 100}
+    assert Counter("".join(windows)) == Counter(line)
+    assert all(window in line for window in windows)
 
 
 def test_vocabulary_is_of_train_only(write):
@@ -85,12 +116,32 @@ def test_vocabulary_is_of_train_only(write):
         (b"\n \n\t\r\n", "only empty lines"),
         (b"ok\n\xff\xfe broken", "not UTF-8"),
         (b"one\ntwo\nthree\n" * 50, "3 different lines"),
-        (b"\n".join([b"x" * 300] * 30), "All 30 lines"),
+        (b"\n".join([b"x" * 300] * 30), r"No line of .*, 30 are longer than max_.*--windows"),
+        ("\n".join([*LINES[:19], "x" * 300]), r"19 different lines .*1 longer than .*--windows"),
+        (b"ok\nnot \0 ok\n", r"text.txt has the .* '\\x00' in line 2, column 5"),
+        ("\ufeffok\r\n\x9b31m red", r"'\\x9b' in line 2, column 1"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
     ],
 )
 def test_useless_files_are_refused(write, content, message):
     with pytest.raises(UserError, match=message):
         load_text_file(write(content))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("alphabet", ["abcde", "вгдеж", "あいうえお"])
+def test_wide_encodings_are_named_with_a_mark_and_without(write, encoding, alphabet):
+    lines = "\n".join(f"{alphabet} {alphabet[n % 5]} {n}" for n in range(40))
+    with pytest.raises(UserError, match=f"looks like {encoding[:6].upper()}; save it as UTF-8"):
+        load_text_file(write(lines.encode(encoding)))
+
+
+@pytest.mark.timeout(10)
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(UserError, match="it is a pipe or a device"):
+            load_text_file(path)
 
 
 def test_missing_file_and_directory_are_refused(tmp_path):
@@ -110,9 +161,17 @@ def test_gigabytes_and_files_without_end_are_refused(tmp_path, monkeypatch):
         file.truncate(10**12)
     with pytest.raises(UserError, match=r"sparse\.txt is larger than 1,000,000,000 bytes"):
         load_text_file(tmp_path / "sparse.txt")
-    monkeypatch.setattr(lines, "MAX_FILE_BYTES", 1_000_000)
-    with pytest.raises(UserError, match="larger than 1,000,000 bytes"):
-        load_text_file("/dev/zero")
+    monkeypatch.setattr(lines, "MAX_FILE_BYTES", 7)
+    with pytest.raises(UserError, match="larger than 7 bytes"):
+        load_text_file("/proc/self/status")
+
+
+def test_too_many_windows_are_refused(write, monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINES", 50)
+    text = "".join(map(chr, range(0x4E00, 0x4E00 + 1501)))
+    assert load_text_file(write(text[:1500]), 30, windows=True)
+    with pytest.raises(UserError, match="more than 50 windows of max_length=30"):
+        load_text_file(write(text), 30, windows=True)
 
 
 def test_too_many_lines_are_refused(write):
@@ -122,7 +181,13 @@ def test_too_many_lines_are_refused(write):
 
 def test_any_bytes_give_a_corpus_or_a_clear_error(write):
     rng = np.random.default_rng(0)
-    for alphabet in (b"ab\n", b"\x00\x85\n\r\x0b ", b"\xf0\x9f\x98\x80\n", bytes(range(256))):
+    for alphabet in (
+        b"ab\n",
+        b"\x0c\t\n\r ",
+        b"\x00\x85\n\r\x0b ",
+        b"\xf0\x9f\x98\x80\n",
+        bytes(range(256)),
+    ):
         data = bytes(rng.choice(np.frombuffer(alphabet, np.uint8), 4000))
         try:
             corpus = load_text_file(write(data))

@@ -16,6 +16,7 @@ SETTINGS = settings(deadline=None, derandomize=True, max_examples=100, database=
 QUICK_BOMBS = [
     "mat: gigantic array", "mat: gigantic cell array", "midi: billions of ticks",
     "midi: 99,900 frames", "midi: a number without end", "midi: a long text", "midi: tracks",
+    "midi: tracks in each other", "midi: chunks", "midi: keys let go again and again",
     "config: nested lists", "config: a long number", "vocabulary: nested lists",
     "flags: a long name", "flags: a long number", "flags: many buckets",
 ]  # fmt: skip

@@ -17,7 +17,8 @@ MAX_FILE_BYTES = 16_000_000
 MAX_CONTENT_BYTES = 100_000_000
 # Each costs microseconds here and in scipy, however few bytes it has.
 MAX_VARIABLES, MAX_CELLS = 10, 10_000
-_HEADER_BYTES = 128
+_HEADER_BYTES, _V4_HEADER_BYTES = 128, 20
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _INT8, _INT32, _UINT32, _MATRIX, _COMPRESSED = 1, 5, 6, 14, 15
 _ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
 _CELL, _NUMERIC_CLASSES = 1, range(6, 16)
@@ -37,8 +38,14 @@ def read_rolls(content: bytes, name: str | os.PathLike) -> dict[str, list[np.nda
         bool [T, 88] each, in the splits "train", "valid" and "test".
 
     Raises:
-        UserError: the file is damaged, too large, or holds anything else than that.
+        UserError: the file is damaged, too large, of another version, or holds anything else.
     """
+    version = _other_version(content)
+    if version:
+        raise UserError(
+            f"{name} is a file of MATLAB {version}, and only MATLAB 5 to 7 are read: save it again "
+            "with save(..., '-v7'), or scipy.io.savemat in Python."
+        )
     if len(content) > MAX_FILE_BYTES:
         raise UserError(f"{name} is larger than {MAX_FILE_BYTES:,} bytes, too large to be it.")
     variables = _load(content, name)
@@ -49,6 +56,21 @@ def read_rolls(content: bytes, name: str | os.PathLike) -> dict[str, list[np.nda
             f"{', '.join(KEYS.values())}."
         )
     return {split: _rolls_of(variables[key], key, name) for split, key in KEYS.items()}
+
+
+def _other_version(content: bytes) -> str | None:
+    """The version of MATLAB whose files begin like this, if it is not one that is read."""
+    if content[124:128] == b"\x00\x02IM" or content.startswith(_HDF5):
+        return "7.3 (HDF5)"
+    if len(content) < _V4_HEADER_BYTES:
+        return None
+    for order in "<>":
+        kind, *shape, imaginary, length = struct.unpack(f"{order}5i", content[:_V4_HEADER_BYTES])
+        name = content[_V4_HEADER_BYTES : _V4_HEADER_BYTES + max(length, 0)]
+        is_name = name.endswith(b"\0") and name[:-1].decode("latin-1").isidentifier()
+        if 0 <= kind < 5000 and min(shape) >= 0 and imaginary in (0, 1) and is_name:
+            return "4"
+    return None
 
 
 def _rolls_of(cells: np.ndarray, key: str, name: str | os.PathLike) -> list[np.ndarray]:

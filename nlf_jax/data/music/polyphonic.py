@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from nlf_jax.data.cache import locked_cache, prepare
 from nlf_jax.data.corpus import SPLITS, Corpus
+from nlf_jax.data.data_file import open_data_file
 from nlf_jax.data.music.mat_file import KEYS, MAX_FILE_BYTES, read_rolls
 from nlf_jax.data.music.piano_roll import NUM_PITCHES
 from nlf_jax.errors import UserError
@@ -86,7 +87,9 @@ def load_polyphonic(dataset: str, data_dir: str | os.PathLike | None) -> Corpus:
     """
     if dataset not in NAMES:
         raise UserError(f"There is no dataset {dataset!r}; choose one of {', '.join(NAMES)}.")
-    source = None if data_dir is None else _find_source(dataset, pathlib.Path(data_dir))
+    source = None
+    if data_dir is not None:
+        source = _find_source(dataset, pathlib.Path(data_dir).expanduser())
     checksum = _source_checksum(dataset, source)
     with locked_cache() as cache_dir:
         splits = _cached_rolls(dataset, source, checksum, cache_dir)
@@ -100,7 +103,7 @@ def _find_source(dataset: str, data_dir: pathlib.Path) -> pathlib.Path | None:
     if not data_dir.is_dir():
         raise UserError(f"{data_dir} is not a directory. {_advice(dataset)}")
     for path in (data_dir / "polyphonic" / NAMES[dataset], data_dir / NAMES[dataset]):
-        if path.is_file():
+        if os.path.lexists(path):
             return path
     return None
 
@@ -110,11 +113,8 @@ def _source_checksum(dataset: str, source: pathlib.Path | None) -> str:
     published = Polyphonic.url_infos[URLS[dataset]].checksum
     if source is None:
         return published
-    try:
-        with source.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"Cannot read {source}: {error.strerror or error}.") from error
+    with open_data_file(source) as file:
+        content = file.read(MAX_FILE_BYTES + 1)
     checksum = hashlib.sha256(content).hexdigest()
     if checksum != published:
         _require_rolls(content, source, dataset)

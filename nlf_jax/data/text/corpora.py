@@ -25,23 +25,41 @@ def load_ptb(data_dir: str | os.PathLike | None = None, max_length: int = 288) -
         UserError: missing or changed files, no network, or no line short enough.
     """
     lines = ptb.load_lines(data_dir or os.environ.get("NLF_DATA_DIR") or None)
-    kept = {split: text.keep_lines(lines[split], max_length)[0] for split in SPLITS}
+    kept = {split: text.keep_lines(lines[split], max_length, strip=True)[0] for split in SPLITS}
     if not all(kept.values()):
         raise UserError(f"No line of Penn Treebank fits max_length={max_length}; raise it.")
     return _text_corpus("ptb_char", kept, max_length)
 
 
-def load_text_file(path: str | os.PathLike, max_length: int = 288, *, seed: int = 0) -> Corpus:
+def load_text_file(
+    path: str | os.PathLike,
+    max_length: int = 288,
+    *,
+    seed: int = 0,
+    strip: bool = False,
+    unique: bool = False,
+    windows: bool = False,
+) -> Corpus:
     """The user's own text: every line is a sequence; the split is 90/5/5 by hash of the line.
 
-    Lines are stripped; empty ones are left out, and so are, with a logged warning, those longer
-    than ``max_length``. Characters that only valid or test have become the unknown symbol.
+    Lines are kept as they are. Blank ones are left out, and so are those longer than
+    ``max_length``; what is left out is counted in a logged warning. Characters that only valid or
+    test have become the unknown symbol.
+
+    Args:
+        path: a UTF-8 file.
+        max_length: in characters.
+        seed: of the split.
+        strip: leave out the spaces at both ends of a line.
+        unique: leave out a line that is there already.
+        windows: cut a longer line into parts of equal length, which the split takes for lines.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, or has fewer than 20 different lines to
-            use.
+        UserError: the file cannot be read, is not UTF-8, has control characters, or has fewer than
+            20 different lines to use.
     """
-    lines = text.keep_lines_of(str(path), text.read_lines(path), max_length)
+    how = {"strip": strip, "unique": unique, "windows": windows}
+    lines = text.keep_lines_of(str(path), text.read_lines(path), max_length, **how)
     return _text_corpus(os.path.basename(path), text.split_by_hash(lines, seed), max_length)
 
 

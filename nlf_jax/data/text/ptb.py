@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from nlf_jax.data.cache import locked_cache, prepare
+from nlf_jax.data.data_file import open_data_file
 from nlf_jax.errors import UserError
 
 URLS = {
@@ -71,7 +72,7 @@ def load_lines(data_dir: str | os.PathLike | None) -> dict[str, list[str]]:
         UserError: a source file is missing or not the registered one, there is no network to
             download from (known within 10 seconds), or the cache cannot be written.
     """
-    source_dir = None if data_dir is None else _find_source_dir(pathlib.Path(data_dir))
+    source_dir = None if data_dir is None else _find_source_dir(pathlib.Path(data_dir).expanduser())
     with locked_cache() as cache_dir:
         lines = _cached_lines(source_dir, cache_dir)
     if data_dir is not None and source_dir is None:
@@ -84,7 +85,7 @@ def _find_source_dir(data_dir: pathlib.Path) -> pathlib.Path | None:
     if not data_dir.is_dir():
         raise UserError(f"{data_dir} is not a directory. {ADVICE}")
     for directory in (data_dir / "ptb", data_dir):
-        missing = [name for name in NAMES.values() if not (directory / name).is_file()]
+        missing = [name for name in NAMES.values() if not os.path.lexists(directory / name)]
         if not missing:
             _verify_sources(directory)
             return directory
@@ -96,13 +97,12 @@ def _find_source_dir(data_dir: pathlib.Path) -> pathlib.Path | None:
 def _verify_sources(directory: pathlib.Path) -> None:
     for split, name in NAMES.items():
         expected, path = PtbChar.url_infos[URLS[split]], directory / name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
-        if len(content) != expected.size:
+        with open_data_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(int(expected.size))
+        if not len(content) == size == expected.size:
             raise UserError(
-                f"{path} has {len(content):,} bytes instead of {int(expected.size):,}: it is "
+                f"{path} has {size:,} bytes instead of {int(expected.size):,}: it is "
                 f"truncated or another version. Replace it by {URLS[split]}."
             )
         if hashlib.sha256(content).hexdigest() != expected.checksum:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,6 +14,9 @@ UNKNOWN_ID = 0
 PADDING_ID = 1
 NUM_SPECIAL = 2
 UNKNOWN_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+# A terminal would obey them, and a surrogate is half a character. Tab, newline and form feed are
+# text.
+_CONTROL = re.compile("[\0-\x08\x0b\r-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Vocabulary:
     layer. Hashable, so that it can be static metadata of a JAX pytree.
 
     Raises:
-        UserError: the symbols are not distinct, sorted single characters.
+        UserError: the symbols are not distinct, sorted single characters, or one is a control
+            character or a lone surrogate.
     """
 
     symbols: tuple[str, ...]
@@ -33,6 +38,12 @@ class Vocabulary:
             raise UserError("A vocabulary needs at least one symbol, each a single character.")
         if list(self.symbols) != sorted(set(self.symbols)):
             raise UserError("The symbols of a vocabulary must be distinct and in sorted order.")
+        position = find_control("".join(self.symbols))
+        if position is not None:
+            raise UserError(
+                f"A vocabulary cannot have {self.symbols[position]!r}: remove control characters "
+                "and lone surrogates from the text."
+            )
 
     @classmethod
     def from_lines(cls, lines: Iterable[str]) -> "Vocabulary":
@@ -63,21 +74,37 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.symbols) + NUM_SPECIAL
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str, unseen: str | None = None) -> np.ndarray:
         """Ids of ``text``, int32 [T].
 
+        Args:
+            text: any string.
+            unseen: the symbol that takes the place of characters outside the vocabulary.
+
         Raises:
-            UserError: a character is outside the vocabulary; the message names it and its position.
+            UserError: a character is outside the vocabulary and ``unseen`` is None (the message
+                names it and its position), or ``unseen`` is outside too.
         """
         ids = self.encode_known(text)
         strangers = np.flatnonzero(ids == UNKNOWN_ID)
-        if strangers.size:
+        if unseen is not None:
+            ids[strangers] = self._id_of(unseen)
+        elif strangers.size:
             position = int(strangers[0])
             raise UserError(
                 f"Symbol {text[position]!r} at position {position} is not among the "
-                f"{len(self.symbols)} symbols of this vocabulary; remove or replace it."
+                f"{len(self.symbols)} symbols of this vocabulary: remove it, or replace it by "
+                "--unseen=SYMBOL (in Python: unseen)."
             )
         return ids
+
+    def _id_of(self, symbol: str) -> int:
+        if symbol not in self.symbols:
+            raise UserError(
+                f"--unseen is {symbol!r}: choose one of the {len(self.symbols)} symbols of this "
+                "vocabulary."
+            )
+        return self.symbols.index(symbol) + NUM_SPECIAL
 
     def encode_known(self, text: str) -> np.ndarray:
         """Ids of ``text``, int32 [T], with ``UNKNOWN_ID`` for characters outside the vocabulary."""
@@ -102,3 +129,12 @@ class Vocabulary:
 
 def _code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def find_control(text: str) -> int | None:
+    """Position of the first control character or lone surrogate, if there is one.
+
+    Tab, newline and form feed are taken for text.
+    """
+    found = _CONTROL.search(text)
+    return None if found is None else found.start()

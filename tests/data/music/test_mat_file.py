@@ -112,9 +112,41 @@ def test_reads_as_many_cells_as_are_allowed():
     assert len(read_rolls(mat(traindata=most), "a.mat")["train"]) == MAX_CELLS
 
 
-def test_refuses_version_7_3():
-    content = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x89HDF\r\n\x1a\n" + bytes(512)
-    with pytest.raises(UserError, match="not that of MATLAB 5"):
+def version_4(order="<"):
+    """The beginning of a matrix of doubles named x."""
+    return (
+        struct.pack(f"{order}5i", 0 if order == "<" else 1000, 2, 88, 0, 2) + b"x\0" + bytes(1408)
+    )
+
+
+VERSION_7_3 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "version"),
+    [
+        (VERSION_7_3, r"7\.3 \(HDF5\)"),
+        (VERSION_7_3 + bytes(MAX_FILE_BYTES), r"7\.3 \(HDF5\)"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(600), r"7\.3 \(HDF5\)"),
+        (version_4(), "4"),
+        (version_4(">"), "4"),
+    ],
+)
+def test_names_other_versions_and_the_way_out(content, version):
+    with pytest.raises(UserError, match=rf"a\.mat is a file of MATLAB {version}, .*'-v7'"):
+        read_rolls(content, "a.mat")
+
+
+def test_version_4_as_scipy_writes_it_is_named():
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"traindata": np.eye(3, 88)}, format="4")
+    with pytest.raises(UserError, match="of MATLAB 4"):
+        read_rolls(buffer.getvalue(), "a.mat")
+
+
+@pytest.mark.parametrize("content", [bytes(600), b"\0\0\0\x18ftypisom" + bytes(600)])
+def test_other_files_are_not_taken_for_version_4(content):
+    with pytest.raises(UserError, match="another kind of file"):
         read_rolls(content, "a.mat")
 
 

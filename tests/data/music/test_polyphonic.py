@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import logging
+import os
 import time
 
 import numpy as np
@@ -112,6 +114,34 @@ def test_damaged_source_is_refused_and_leaves_nothing(small_dir, cache_dir):
     with pytest.raises(UserError, match=r"JSB_Chorales\.mat is damaged.*Replace it by http"):
         load_polyphonic("jsb_chorales", small_dir)
     assert not cache_dir.exists()
+
+
+@pytest.mark.timeout(10)
+def test_what_is_no_file_is_refused_at_once(small_dir):
+    path = small_dir / "polyphonic" / "JSB_Chorales.mat"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    with pytest.raises(UserError, match=r"JSB_Chorales\.mat is a Git LFS pointer"):
+        load_polyphonic("jsb_chorales", small_dir)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="it is a pipe or a device"):
+        load_polyphonic("jsb_chorales", small_dir)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=r"Cannot read .* directory"):
+        load_polyphonic("jsb_chorales", small_dir)
+
+
+def test_a_disk_that_is_full_is_told_and_leaves_nothing_half_made(small_dir, monkeypatch):
+    def fill(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(polyphonic.pathlib.Path, "write_text", fill)
+        with pytest.raises(UserError, match=r"No space left .* set NLF_CACHE_DIR"):
+            load_polyphonic("jsb_chorales", small_dir)
+    corpus = load_polyphonic("jsb_chorales", small_dir)
+    assert [len(roll) for roll in corpus.splits["test"]] == [2, 5, 3]
 
 
 def test_unknown_dataset_and_directory_are_refused(tmp_path):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -6,7 +8,8 @@ from hypothesis import strategies as st
 from nlf_jax.data.text.vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary
 from nlf_jax.errors import UserError
 
-ANY_TEXT = st.text(st.characters(), min_size=1)
+PLAIN = st.characters(exclude_categories=("Cc", "Cs"), include_characters="\t\n\f")
+ANY_TEXT = st.text(PLAIN, min_size=1)
 
 
 def test_ids_are_unknown_padding_then_sorted_symbols():
@@ -19,7 +22,7 @@ def test_ids_are_unknown_padding_then_sorted_symbols():
 
 
 @given(ANY_TEXT)
-@example("\0")
+@example("\t\n\f")
 def test_decode_inverts_encode_for_any_text(text):
     vocabulary = Vocabulary.from_lines([text])
     ids = np.pad(vocabulary.encode(text), (0, 3), constant_values=PADDING_ID)
@@ -52,6 +55,25 @@ def test_decode_keeps_the_length_where_a_special_id_was_drawn():
 
 def test_empty_text():
     assert Vocabulary.from_lines(["ab"]).encode("").shape == (0,)
+
+
+def test_unseen_symbols_are_replaced_if_asked():
+    vocabulary = Vocabulary.from_lines(["abc"])
+    assert vocabulary.encode("aZc\ud800", unseen="b").tolist() == [2, 3, 4, 3]
+    with pytest.raises(UserError, match="--unseen"):
+        vocabulary.encode("aZ")
+    for stranger in ("Z", "", "ab", "\0"):
+        with pytest.raises(UserError, match=r"--unseen is .* choose one of the 3 symbols"):
+            vocabulary.encode("aZ", unseen=stranger)
+
+
+@pytest.mark.parametrize("symbol", ["\0", "\x1b", "\r", "\x7f", "\x9b", "\ud800"])
+def test_controls_and_surrogates_are_refused_and_shown_in_ascii(symbol):
+    document = json.dumps({"symbols": sorted(["a", symbol])})
+    with pytest.raises(UserError) as caught:
+        Vocabulary.from_json(document)
+    assert ascii(symbol)[1:-1] in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("symbols", [(), ("ab",), ("",), ("b", "a"), ("a", "a")])
