@@ -12,6 +12,9 @@ from nlf_jax.errors import UserError
 
 # JAX makes a key of a seed below this; no other whole number needs more.
 INTEGERS_BELOW = 2**32
+# What no network and no batch has: sizes of a layer or a batch, layers, and steps of a sequence.
+SIZES_BELOW, LAYERS_BELOW, LENGTHS_BELOW = 100_000, 200, 10_000_000
+_MAX_LENGTHS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,13 +123,17 @@ def _check_range(name: str, declared: Option, value: Any) -> None:
         _check_increasing(name, value)
     elif kind in (int, float) and not declared.low <= value < below:
         limit = "" if below == math.inf else f" and less than {below:,}"
-        raise UserError(f"{name} must be at least {declared.low:g}{limit}, got {value}.")
+        found = reprlib.repr(value)
+        raise UserError(f"{name} must be at least {declared.low:g}{limit}, got {found}.")
 
 
 def _check_increasing(name: str, values: tuple[int, ...]) -> None:
-    wrong = any(type(v) is not int or not 1 <= v < INTEGERS_BELOW for v in values)
-    if wrong or list(values) != sorted(set(values)):
-        raise UserError(f"{name} must be increasing positive lengths, got {reprlib.repr(values)}.")
+    wrong = any(type(v) is not int or not 1 <= v < LENGTHS_BELOW for v in values)
+    if wrong or len(values) > _MAX_LENGTHS or list(values) != sorted(set(values)):
+        raise UserError(
+            f"{name} must be increasing lengths from 1 to below {LENGTHS_BELOW:,}, got "
+            f"{reprlib.repr(values)}."
+        )
 
 
 KINDS = {

@@ -20,6 +20,12 @@ def to_arrays(tree: PyTree) -> Arrays:
     return {name: np.array(leaf) for name, leaf in jax.device_get(raw).items()}
 
 
+def shapes_of(template: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
+    """What ``to_arrays`` would give for a template, without contents."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(template)
+    return {_name(path): jax.eval_shape(_without_key_type, leaf) for path, leaf in leaves}
+
+
 def from_arrays(template: PyTree, arrays: Arrays) -> PyTree:
     """The inverse of ``to_arrays``, for a template of the same structure.
 

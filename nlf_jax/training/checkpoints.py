@@ -1,28 +1,32 @@
-"""Checkpoints by Orbax, with a digest of our own, and ``load``.
+"""Checkpoints by Orbax, with a digest of our own.
 
 Orbax writes a checkpoint under another name and renames it when it is whole, but it restores a
 flipped bit without a word: so each one carries the SHA-256 of what was saved.
 """
 
 import contextlib
+import itertools
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
-from nlf_jax.files import write_atomically
-from nlf_jax.models import SequenceModel, create_network
-from nlf_jax.options import restore
+from nlf_jax.files import read_json, remove, write_atomically
+from nlf_jax.models import SequenceModel
 from nlf_jax.training import workdir as workdirs
-from nlf_jax.training.arrays import digest, digest_json, from_arrays, to_arrays
+from nlf_jax.training.arrays import (
+    digest,
+    digest_json,
+    from_arrays,
+    shapes_of,
+    to_arrays,
+)
 from nlf_jax.training.checkpoint_reading import (
     LATE_SECONDS,
     alone,
@@ -31,13 +35,14 @@ from nlf_jax.training.checkpoint_reading import (
     quiet,
     read_parts,
 )
-from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.state import TrainState
+from nlf_jax.training.template import model_template
 from nlf_jax.training.workdir import step_numbers
 
 NUM_KEPT = 3
 BEST_FILE = "best.json"
 DAMAGED = "damaged_checkpoints"
+_MAX_BEST_BYTES = 10**4
 _ITEMS = ("model", "train", "meta")
 _logger = logging.getLogger(__name__)
 Meta = dict[str, Any]
@@ -117,13 +122,14 @@ class CheckpointStore:
             template: a state of the same structure; its values don't matter.
 
         Raises:
-            UserError: there are checkpoints, but none is whole; nothing has been touched.
+            UserError: there are checkpoints, but none is whole, or one cannot be read now; nothing
+                has been touched.
         """
         damaged: list[int] = []
         for step in reversed(step_numbers(self._directory)):
             try:
                 restored = self._restore(step, template)
-            except Exception as error:  # Orbax raises whatever its parts raise.
+            except ValueError as error:
                 _warn_damaged(self._directory / str(step), error)
                 damaged.append(step)
                 continue
@@ -142,7 +148,7 @@ class CheckpointStore:
     def forget_best(self) -> None:
         """No step is the best."""
         self.best_step = None
-        (self._workdir / BEST_FILE).unlink(missing_ok=True)
+        remove(self._workdir / BEST_FILE)
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """Orbax's hook: which of the checkpoints, in order of step, to keep."""
@@ -162,20 +168,26 @@ class CheckpointStore:
             return ocp.CheckpointManager(self._directory, options=options, item_names=_ITEMS)
 
     def _restore(self, step: int, template: TrainState) -> Restored:
-        parts = read_parts(self._directory, step, _ITEMS)
+        rest = template.replace(model=None)
+        expected = {"model": shapes_of(template.model), "train": shapes_of(rest)}
+        parts = read_parts(self._directory, step, _ITEMS, expected)
         model = from_arrays(template.model, parts["model"])
-        state = from_arrays(template.replace(model=None), parts["train"])
+        state = from_arrays(rest, parts["train"])
+        if int(state.step) != step:
+            raise ValueError(f"it is of step {int(state.step)}")
         return Restored(step, state.replace(model=model), parts["meta"]["host"])
 
     def _set_aside(self, steps: Sequence[int]) -> None:
+        folder = self._workdir / DAMAGED
         for step in steps:
-            target = self._workdir / DAMAGED / str(step)
-            target.parent.mkdir(exist_ok=True)
-            number = 0
-            while target.exists():
-                number += 1
-                target = target.with_name(f"{step}_{number}")
-            (self._directory / str(step)).rename(target)
+            names = (f"{step}_{number}" if number else f"{step}" for number in itertools.count())
+            try:
+                folder.mkdir(exist_ok=True)
+                target = next(folder / name for name in names if not (folder / name).exists())
+                # Moves it to another disk too, where a link leads there.
+                shutil.move(self._directory / str(step), target)
+            except OSError as error:
+                raise UserError(f"cannot move a checkpoint to {folder}: {error}.") from error
         if steps:
             self._manager.reload()
 
@@ -192,86 +204,77 @@ class CheckpointStore:
             ) from error
 
 
-def load(workdir: str | Path) -> SequenceModel:
-    """The model of a trained workdir: the best by validation, or else the newest.
-
-    Needs neither the data nor the training state.
-
-    Args:
-        workdir: directory that a training run wrote.
-
-    Returns:
-        A pytree with ``network``, ``length_log_prob`` and ``vocabulary``.
+def load_with_step(workdir: Path) -> tuple[SequenceModel, int]:
+    """The best model by validation of a workdir, or else the newest, and its training steps.
 
     Raises:
-        UserError: there is no model, or no checkpoint of it is whole.
+        UserError: there is no model, no checkpoint of it is whole, or one cannot be read now.
     """
-    return load_with_step(Path(workdir).expanduser())[0]
-
-
-def load_with_step(workdir: Path) -> tuple[SequenceModel, int]:
-    """As ``load``, with the number of training steps of the model."""
     description, vocabulary = workdirs.read_description(workdir), workdirs.read_vocabulary(workdir)
-    template = model_template(description, vocabulary, workdir)
+    template = model_template(
+        description,
+        vocabulary,
+        config_in=str(workdir / workdirs.CONFIG_FILE),
+        vocabulary_in=str(workdir / workdirs.VOCABULARY_FILE),
+    )
     directory = workdir / workdirs.CHECKPOINTS
     steps = step_numbers(directory)
     if not steps:
         raise UserError(f"there is no checkpoint in {workdir} yet: train first.")
-    best = [step for step in [read_best_step(workdir)] if step in steps]
-    for step in best + steps[::-1]:
+    best = read_best_step(workdir)
+    if best is not None and best not in steps:
+        _logger.warning("The best checkpoint, of step %d, is not in %s.", best, directory)
+    candidates = sorted(steps, key=lambda step: (step == best, step), reverse=True)
+    for step in candidates:
         try:
-            parts = read_parts(directory, step, ("model", "meta"))
-            return from_arrays(template, parts["model"]), step
-        except Exception as error:  # Orbax raises whatever its parts raise.
+            parts = read_parts(directory, step, ("model", "meta"), {"model": shapes_of(template)})
+            model = from_arrays(template, parts["model"])
+        except ValueError as error:
             _warn_damaged(directory / str(step), error)
+            continue
+        _tell_choice(step, candidates[0], best or _best_step_by(parts["meta"]))
+        return model, step
     raise UserError(_none_whole(directory))
 
 
-def model_template(
-    description: workdirs.Description, vocabulary_json: str | None, workdir: Path
-) -> SequenceModel:
-    """The model with shapes for arrays, as two files of the workdir describe it."""
-    vocabulary = None if vocabulary_json is None else Vocabulary.from_json(vocabulary_json)
-    try:
-        config = restore(TrainConfig, description["config"], description["format"]).network
-        data = description["data"]
-        num_symbols, max_length = data["num_symbols"], data["max_length"]
-        template = jax.eval_shape(
-            lambda key: _blank_model(config, num_symbols, max_length, vocabulary, key),
-            jax.random.key(0),
-        )
-    except (KeyError, TypeError, ValueError, UserError) as error:
-        path = workdir / workdirs.CONFIG_FILE
-        raise UserError(f"{path} does not describe a model ({first_line(error)}).") from error
-    needed = config.is_text and not data.get("ids")
-    if needed and (vocabulary is None or len(vocabulary) != num_symbols):
-        raise UserError(f"{workdir / workdirs.VOCABULARY_FILE} is missing or of another model.")
-    return template
-
-
-def _blank_model(config, num_symbols, max_length, vocabulary, key) -> SequenceModel:
-    network = create_network(config, num_symbols=num_symbols, max_length=max_length, key=key)
-    prior = jnp.zeros(max_length + 1)
-    return SequenceModel(network=network, length_log_prob=prior, vocabulary=vocabulary)
-
-
 def read_best_step(workdir: Path) -> int | None:
-    """The step of the best checkpoint by validation; None if there is none yet."""
+    """The step of the best checkpoint by validation; None if there is none yet.
+
+    Raises:
+        UserError: the file that says so cannot be read.
+    """
     path = workdir / BEST_FILE
     try:
-        step = json.loads(path.read_text(encoding="utf-8"))["step"]
+        step = read_json(path, _MAX_BEST_BYTES)["step"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         step = None
-    if type(step) is int:
+    if type(step) is int and 0 <= step < 10**18:
         return step
     _logger.warning("%s is damaged; the newest checkpoint is taken for the best.", path)
     return None
 
 
+def _best_step_by(meta: Meta) -> int | None:
+    """The step of the best checkpoint when another was saved, where its host says so."""
+    try:
+        step = meta["host"]["host"]["best_step"]
+    except (KeyError, TypeError):
+        return None
+    return step if type(step) is int else None
+
+
+def _tell_choice(step: int, first: int, best: int | None) -> None:
+    """Warns if the model is not that which was to be taken."""
+    if best not in (None, step):
+        _logger.warning("The model of step %d is taken, though that of %d was best.", step, best)
+    elif step != first:
+        _logger.warning("The model of step %d is taken.", step)
+
+
 def _warn_damaged(path: Path, error: Exception) -> None:
-    _logger.warning("Checkpoint %s is damaged (%s); trying an older one.", path, first_line(error))
+    _logger.warning("Checkpoint %s is damaged (%s); trying another.", path, first_line(error))
 
 
 def _none_whole(directory: Path) -> str:

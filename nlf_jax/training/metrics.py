@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import numpy as np
@@ -17,11 +18,12 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog  # ty: ignore[missing
 from tqdm import tqdm
 
 from nlf_jax.errors import UserError
-from nlf_jax.files import read_rows, write_atomically
+from nlf_jax.files import read_lines, row_of, write_atomically
 from nlf_jax.training.state import StepMetrics
 from nlf_jax.training.units import Unit
 
 FILE_NAME = "metrics.jsonl"
+_logger = logging.getLogger(__name__)
 
 
 class StepInfo(NamedTuple):
@@ -110,13 +112,17 @@ class MetricsWriter:
         workdir: of the run.
         step: rows of training steps after this one are dropped first; they will be made again.
         epochs: likewise rows of validations after this many epochs.
+
+    Raises:
+        UserError: it cannot be written.
     """
 
     def __init__(self, workdir: Path, step: int, epochs: int):
         path = workdir / FILE_NAME
         keep_rows(path, lambda row: _is_past(row, step, epochs))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
-        self._events = _open_events(workdir / "tensorboard", step)
+        with _told_as_user_error(workdir):
+            self._events = _open_events(workdir / "tensorboard", step)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, row: dict[str, Any]) -> None:
         """Writes one row; a number that is not finite becomes null.
@@ -125,15 +131,10 @@ class MetricsWriter:
             UserError: it cannot be written.
         """
         row = {name: _finite_or_none(value) for name, value in row.items()}
-        try:
+        with _told_as_user_error(self._file.name):
             self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
             self._write_events(row)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {self._file.name} ({error.strerror}); checkpoints are untouched. "
-                "Make room, then give the same command again to go on."
-            ) from error
 
     def close(self) -> None:
         """Closes both files; what could not be written has been told before."""
@@ -151,6 +152,17 @@ class MetricsWriter:
         self._events.flush()
 
 
+@contextlib.contextmanager
+def _told_as_user_error(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename or path} ({error.strerror}); checkpoints are untouched. "
+            "Make room, then give the same command again to go on."
+        ) from error
+
+
 def _open_events(directory: Path, step: int) -> EventsWriter:
     """TensorBoard's file for the steps after ``step``; it hides those of an earlier part.
 
@@ -164,17 +176,36 @@ def _open_events(directory: Path, step: int) -> EventsWriter:
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Rewrites a file of JSON lines with the rows to keep; a broken last line goes."""
-    if not path.exists():
+    """Rewrites a file of metrics with the rows to keep, as they are.
+
+    What is no row goes too, with a warning; of the last line a kill may have left a part.
+
+    Raises:
+        UserError: it cannot be read or written.
+    """
+    try:
+        lines = list(read_lines(path))
+    except FileNotFoundError:
         return
-    kept = [row for row in read_rows(path) if keep(row)]
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in kept))
+    if lines and not lines[-1].endswith(b"\n"):
+        lines[-1:] = [lines[-1] + b"\n"] if _is_row(row_of(lines[-1])) else []
+    rows = [row_of(line) for line in lines]
+    damaged = sum(not _is_row(row) for row in rows)
+    if damaged:
+        _logger.warning("%d lines of %s are damaged and were left out.", damaged, path)
+    pairs = zip(lines, rows, strict=True)
+    write_atomically(path, b"".join(line for line, row in pairs if _is_row(row) and keep(row)))
+
+
+def _is_row(row: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    numbers = [row.get("step"), row.get("epoch")] if row else [None]
+    return all(type(number) is int for number in numbers)
 
 
 def _is_past(row: dict[str, Any], step: int, epochs: int) -> bool:
-    name, end = ("epoch", epochs - 1) if row.get("split") == "valid" else ("step", step)
-    value = row.get(name)
-    return isinstance(value, int) and value <= end
+    if row.get("split") == "valid":
+        return row["epoch"] < epochs
+    return row["step"] <= step
 
 
 def _finite_or_none(value: Any) -> Any:

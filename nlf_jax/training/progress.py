@@ -25,10 +25,23 @@ class HostState:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "HostState":
-        """The inverse of ``to_json``."""
-        rate, best, bad = value["plateau"]
-        plateau = schedules.Plateau(rate, math.inf if best is None else best, bad)
-        return cls(plateau, value["epochs"], value["best_step"], value["seconds"])
+        """The inverse of ``to_json``.
+
+        Raises:
+            ValueError: it is nothing that ``to_json`` gives.
+        """
+        try:
+            rate, best, bad = value["plateau"]
+            epochs, step, seconds = value["epochs"], value["best_step"], value["seconds"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError("it does not say how far the run was") from error
+        best = math.inf if best is None else best
+        counts = [bad, epochs] if step is None else [bad, epochs, step]
+        is_right = all(type(count) is int and count >= 0 for count in counts)
+        is_right &= all(type(number) in (int, float) for number in (rate, best, seconds))
+        if not is_right or not math.isfinite(rate + seconds):
+            raise ValueError("what it says of the run's progress is no number")
+        return cls(schedules.Plateau(rate, best, bad), epochs, step, seconds)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object (which has no infinity)."""

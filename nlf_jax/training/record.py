@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from nlf_jax.errors import UserError
 from nlf_jax.training.checkpoints import CheckpointStore, Meta, Restored
 from nlf_jax.training.hosts import broadcast, on_primary, primary_only
 from nlf_jax.training.metrics import Display, MetricsWriter
@@ -38,7 +39,8 @@ class Record:
             state: of the same structure; its values don't matter.
 
         Raises:
-            UserError: as ``CheckpointStore.restore_newest``, in every process.
+            UserError: as ``CheckpointStore.restore_newest``, or the checkpoint does not fit
+                itself; in every process.
         """
 
         def read() -> dict[str, Any] | None:
@@ -46,6 +48,7 @@ class Record:
             restored = self._store.restore_newest(state)
             if restored is None:
                 return None
+            _check_position(restored)
             state = restored.state
             return {"step": restored.step, "meta": restored.meta}
 
@@ -118,3 +121,17 @@ class Record:
         self._writer = MetricsWriter(self._workdir, step, host.epochs)
         if self._show:
             self._display = Display(num_steps, step, self._unit)
+
+
+def _check_position(restored: Restored) -> None:
+    """Refuses a checkpoint that is whole, but says nothing sensible of how far the run was."""
+    try:
+        HostState.from_json(restored.meta["host"])
+        position = restored.meta["data"]["next_index"]
+    except (KeyError, TypeError, ValueError):
+        position = None
+    if type(position) is not int or position != restored.step:
+        raise UserError(
+            f"the checkpoint of step {restored.step} does not say how far the run was: restore the "
+            "workdir from a copy, or use another one."
+        )

@@ -6,13 +6,15 @@ import json
 import os
 import re
 import reprlib
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
-from nlf_jax.files import write_atomically
+from nlf_jax.files import read_file, read_json, remove, write_atomically
+from nlf_jax.models.config import has_output_weights
 from nlf_jax.options import complete
 from nlf_jax.training import hosts
 from nlf_jax.training.config import TrainConfig
@@ -22,12 +24,19 @@ FORMAT = 2
 CONFIG_FILE = "config.json"
 VOCABULARY_FILE = "vocabulary.json"
 CHECKPOINTS = "checkpoints"
+# Folders that links in a workdir may lead into, as in PATH.
+LINKS_VARIABLE = "NLF_LINKS_INTO"
+MAX_CONFIG_BYTES, MAX_VOCABULARY_BYTES = 10**6, 32 * 10**6
 # What may change between the parts of a run: it does not change what the parts before computed.
 MAY_DIFFER = frozenset(
     {"num_epochs", "log_every", "checkpoint_every", "nll_samples", "eval_batch_size"}
 )
 # Entries of a description's data that say how long a frame of music lasts.
 FRAME = frozenset({"frames_per_quarter", "frame_seconds"})
+MAX_FRAME = 10_000
+_MAX_SHOWN = 20
+# As Orbax writes it.
+_STEP = re.compile("0|[1-9][0-9]{0,17}")
 Description = dict[str, Any]
 
 
@@ -38,18 +47,24 @@ def lock(workdir: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the directory cannot be made or written.
     """
+    path = workdir / "lock"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = open(workdir / "lock", "w")  # noqa: SIM115
+        # Neither waits for a FIFO nor empties what a link of this name leads to.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise UserError(f"cannot write to the workdir {workdir}: {error.strerror}.") from error
-    with file:
+    with open(file, "r+b", buffering=0):
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise UserError(f"{path} is no file: remove it.")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
                 f"another process trains in {workdir}: wait for it or choose another --workdir."
             ) from error
+        except OSError as error:
+            raise UserError(f"cannot lock {path}: {error.strerror}.") from error
         yield
 
 
@@ -117,7 +132,7 @@ def claim(workdir: Path, description: Description, vocabulary: str | None) -> No
     if not trained or not (workdir / CONFIG_FILE).exists():
         if trained:
             raise UserError(f"{workdir} has checkpoints but no {CONFIG_FILE}: use another workdir.")
-        (workdir / VOCABULARY_FILE).unlink(missing_ok=True)
+        remove(workdir / VOCABULARY_FILE)
         if vocabulary is not None:
             write_atomically(workdir / VOCABULARY_FILE, vocabulary)
     else:
@@ -133,21 +148,33 @@ def read_description(workdir: Path) -> Description:
     """
     path = workdir / CONFIG_FILE
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        found = description["format"]
-        _check_types(description)
+        description = read_json(path, MAX_CONFIG_BYTES)
     except FileNotFoundError as error:
         raise UserError(f"there is no trained model in {workdir}: train first.") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: restore it or train in another workdir.") from error
+    except ValueError:
+        description = None
+    return checked_description(description, path)
+
+
+def checked_description(
+    value: Any, path: Path, advice: str = "restore it or train in another workdir"
+) -> Description:
+    """A JSON value found in a file, if it is what ``describe`` and ``claim`` make.
+
+    Raises:
+        UserError: it is something else (``advice`` says what to do), or of a newer version.
+    """
+    try:
+        found = value["format"]
+        _check_types(value)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {advice}.") from error
     if type(found) is not int or not 1 <= found <= FORMAT:
         raise UserError(
             f"{path} has format {reprlib.repr(found)}, this version of nlf_jax reads up to "
             f"{FORMAT}: install a newer one."
         )
-    return description
+    return value
 
 
 def _check_types(description: Description) -> None:
@@ -155,22 +182,23 @@ def _check_types(description: Description) -> None:
     data, source = description["data"], description.get("source", {})
     kinds = [(description["experiment"], str), (description["config"], dict), (data, dict)]
     kinds += [(source, dict), *((value, str) for value in source.values())]
+    kinds += [(data[name], str) for name in {"name", "fingerprint"} & data.keys()]
     if not all(isinstance(value, kind) for value, kind in kinds):
         raise TypeError
-    if not all(
-        isinstance(data[name], int | float) and data[name] > 0 for name in FRAME & data.keys()
-    ):
+    lengths = [data[name] for name in FRAME & data.keys()]
+    if not all(isinstance(value, int | float) and 0 < value < MAX_FRAME for value in lengths):
         raise TypeError
 
 
 def read_vocabulary(workdir: Path) -> str | None:
-    """The vocabulary's JSON; None where there is none (music)."""
+    """The vocabulary's JSON, unchecked; None where there is none (music)."""
+    path = workdir / VOCABULARY_FILE
     try:
-        return (workdir / VOCABULARY_FILE).read_text(encoding="utf-8")
+        return read_file(path, MAX_VOCABULARY_BYTES).decode()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {workdir / VOCABULARY_FILE}: {error}.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: it is not UTF-8.") from error
 
 
 def differences(old: Description, new: Description) -> list[str]:
@@ -178,7 +206,7 @@ def differences(old: Description, new: Description) -> list[str]:
     old, new = _flatten(_compared(old)), _flatten(_compared(new))
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     kept = [name for name in names if name.removeprefix("config.") not in MAY_DIFFER]
-    return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in kept]
+    return [_short(f"{name}: {old.get(name)} -> {new.get(name)}") for name in kept]
 
 
 def check_workdir(directory: Path) -> None:
@@ -186,7 +214,7 @@ def check_workdir(directory: Path) -> None:
 
     Raises:
         UserError: its path has something that Orbax takes for a separator or a pattern, or that is
-            not UTF-8, or a link in it leads to outside of it.
+            not UTF-8, or a link in it leads to outside of it and of what ``NLF_LINKS_INTO`` names.
     """
     path = os.path.abspath(directory)
     if re.search(r"[\\\[\]\ud800-\udfff]", path):
@@ -194,21 +222,46 @@ def check_workdir(directory: Path) -> None:
             f"checkpoints cannot be kept in {path}: use a --workdir without backslashes, square "
             "brackets and what is not UTF-8."
         )
-    inside = os.path.realpath(directory)
-    for folder, folders, files in os.walk(directory):
-        for path in (os.path.join(folder, name) for name in folders + files):
-            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
-                raise UserError(
-                    f"{path} is a link to outside of the workdir, where nothing is written: "
-                    "put what it leads to in its place, or use another --workdir."
-                )
+    named = filter(None, os.environ.get(LINKS_VARIABLE, "").split(os.pathsep))
+    allowed = [os.path.realpath(each) for each in (directory, *named)]
+    for path in _links(directory):
+        target = Path(os.path.realpath(path))
+        if not any(target.is_relative_to(each) for each in allowed):
+            raise UserError(
+                f"{path} is a link to outside of the workdir, where nothing is written: put what "
+                f"it leads to in its place, or set {LINKS_VARIABLE} to a folder around {target}."
+            )
+
+
+def _links(directory: str | Path) -> Iterator[str]:
+    """The links in a directory, and those in directories that they lead to."""
+    todo, seen = [os.fspath(directory)], set()
+    while todo:
+        start = todo.pop()
+        if (real := os.path.realpath(start)) in seen:
+            continue
+        seen.add(real)
+        for folder, folders, files in os.walk(start):
+            for path in (os.path.join(folder, name) for name in folders + files):
+                if os.path.islink(path):
+                    yield path
+                    todo.append(path)
 
 
 def step_numbers(directory: Path) -> list[int]:
-    """Steps of the checkpoints in a directory, ascending."""
-    if not directory.is_dir():
-        return []
-    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdecimal() and p.is_dir())
+    """Steps of the checkpoints in a directory, ascending.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        if not directory.is_dir():
+            return []
+        return sorted(
+            int(p.name) for p in directory.iterdir() if _STEP.fullmatch(p.name) and p.is_dir()
+        )
+    except OSError as error:
+        raise UserError(f"cannot read {directory}: {error.strerror}.") from error
 
 
 def _require_same(workdir: Path, description: Description, vocabulary: str | None) -> None:
@@ -216,14 +269,22 @@ def _require_same(workdir: Path, description: Description, vocabulary: str | Non
     if read_vocabulary(workdir) != vocabulary:
         found.append(f"{VOCABULARY_FILE}: another vocabulary, or damaged")
     if found:
+        more = "; ..." if len(found) > _MAX_SHOWN else ""
         raise UserError(
-            f"{workdir} belongs to another run (there -> here): {'; '.join(found)}. "
+            f"{workdir} belongs to another run (there -> here): "
+            f"{'; '.join(found[:_MAX_SHOWN])}{more}. "
             "Use another --workdir, or the settings of that run to go on with it."
         )
 
 
+def _short(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def _completed(description: Description) -> Description:
     config = complete(TrainConfig, description["config"], description["format"])
+    if not has_output_weights(config):
+        config.pop("tied", None)
     return description | {"config": config, "format": FORMAT}
 
 

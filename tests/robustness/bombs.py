@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from nlf_jax.data.music.mat_file import KEYS, MAX_CELLS, MAX_CONTENT_BYTES
+from nlf_jax.models.config import MODELS
+from nlf_jax.options import LENGTHS_BELOW
 from tests.robustness.fuzz_targets import TARGETS
 
 MAX_SECONDS, MAX_MEGABYTES = 5, 1000
@@ -119,8 +121,24 @@ def _midi_of(message: bytes, start: bytes = b"") -> bytes:
 
 
 def _midi_tracks() -> bytes:
-    """As many as mido reads, which takes their number as signed."""
-    return _midi(b"", tracks=2**15 - 1) + b"MTrk\x00\x00\x00\x04\x00\xff\x2f\x00" * (2**15 - 2)
+    """As many as the header can tell."""
+    return _midi(b"", tracks=2**16 - 1) + b"MTrk\x00\x00\x00\x04\x00\xff\x2f\x00" * (2**16 - 2)
+
+
+def _lying_tracks() -> bytes:
+    """Each claims all the rest of the file."""
+    lengths = range(12 * 82_000, 0, -12)
+    return _midi(b"") + b"".join(
+        struct.pack(">4sL4s", b"MTrk", length - 8, b"\x00\xff\x2f\x00") for length in lengths
+    )
+
+
+def _let_go_again() -> bytes:
+    """As many keys as fit in half a file, and "all notes off" for each, all in one moment."""
+    keys = b"\x00\x90\x15\x40" + b"".join(bytes([0, key, 64]) for key in range(22, 109))
+    track = struct.pack(">4sL", b"MTrk", len(keys)) + keys
+    offs = b"\x00\xb0\x7b\x00" + b"\x00\x7b\x00" * 150_000
+    return _midi(b"") + track * 1800 + struct.pack(">4sL", b"MTrk", len(offs)) + offs
 
 
 def _long_piece() -> bytes:
@@ -134,6 +152,15 @@ def _unpacks_to_too_much() -> bytes:
 
 def _every_character() -> bytes:
     return json.dumps({"symbols": list(map(chr, range(0x110000)))}).encode()
+
+
+def _model(**values: int) -> bytes:
+    """A run's config with other values, and its vocabulary."""
+    config, _, vocabulary = TARGETS["model"].seeds()[MODELS.index("af_scf")].partition(b"\0")
+    description = json.loads(config)
+    description["config"] |= values
+    description["data"] |= {name: values[name] for name in ("max_length",) if name in values}
+    return json.dumps(description).encode() + b"\0" + vocabulary
 
 
 _LONG_NOTE = b"\x00\x90\x40\x40" + b"\xff\xff\xff\x7f\x90\x40\x00" + b"\x00\xff\x2f\x00"
@@ -162,8 +189,19 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "midi: system messages": ("midi", lambda: _midi_of(b"\x00\xf0\x00")),
     "midi: a long text": ("midi", lambda: _midi_of(b"\x00", b"\x00\xff\x01\xff\xff\xff\x7f")),
     "midi: tracks": ("midi", _midi_tracks),
+    "midi: tracks in each other": ("midi", _lying_tracks),
+    "midi: keys let go again and again": ("midi", _let_go_again),
+    "midi: chunks": ("midi", lambda: _midi(b"") + b"abcd\x00\x00\x00\x00" * 120_000),
+    "midi: a pedal": ("midi", lambda: _midi_of(b"\x00\x40\x7f\x01\x40\x00", b"\x00\xb0\x40\x00")),
     "config: nested lists": ("config", lambda: _NESTED),
     "config: a long number": ("config", lambda: b'{"format": ' + b"9" * 10_000_000 + b"}"),
+    "model: as many layers as allowed": ("model", lambda: _model(lstm_layers=199, flow_layers=100)),
+    "model: as many units as allowed": ("model", lambda: _model(hidden=99_999, embedding=99_999)),
+    "model: as many steps as allowed": ("model", lambda: _model(max_length=LENGTHS_BELOW - 1)),
+    "metrics: a line without end": ("metrics", lambda: b" " * 100_000_000),
+    "metrics: nested lists": ("metrics", lambda: (_NESTED + b"\n") * 50),
+    "metrics: rows": ("metrics", lambda: b'{"step": 1, "epoch": 0}\n' * 300_000),
+    "best: nested lists": ("best", lambda: b'{"step": ' + _NESTED),
     "vocabulary: nested lists": ("vocabulary", lambda: b'{"symbols": ' + _NESTED + b"}"),
     "vocabulary: every character": ("vocabulary", _every_character),
     "flags: a long name": ("flags", lambda: b"--" + b"mo" * 100_000),

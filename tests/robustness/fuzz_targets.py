@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -18,11 +19,26 @@ from nlf_jax.data.music.midi_roll import midi_to_roll, roll_to_midi
 from nlf_jax.data.text.corpora import load_text_file
 from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_json, read_rows
 from nlf_jax.models.config import MODELS
-from nlf_jax.training import workdir
+from nlf_jax.training import metrics, workdir
+from nlf_jax.training.checkpoints import BEST_FILE, read_best_step
+from nlf_jax.training.progress import HostState
+from nlf_jax.training.schedules import Plateau
+from nlf_jax.training.template import model_template
 
 _FLAGS = {"text_file": "Text."}
 _MAT_HEADER = 128
+# After a chunk of another kind, the pedal goes down, a note sounds, all are let go, the pedal comes
+# up; then an empty track.
+_PEDALLED = (
+    b"MThd\0\0\0\x06\0\1\0\2\1\xe0XFIH\0\0\0\1aMTrk\0\0\0\x14\0\xb0\x40\x7f\0\x90\x48\x40"
+    b"\x83\x60\xb0\x7b\0\x60\x40\0\0\xff\x2f\0MTrk\0\0\0\4\0\xff\x2f\0"
+)
+_MIDI_WORDS = (
+    "MThd", "MTrk", "RIFF", "RMIDdata", "\udcff\x51\x03", "\udcff\x2f", "\udcb0\x40\x7f",
+    "\udcb0\x78", "\udcb0\x79", "\udcb0\x7b", "\udcf4",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +49,13 @@ class Target:
         read: takes bytes and a directory for files; raises UserError if it refuses them.
         seeds: valid inputs.
         words: what valid inputs are made of.
+        cost: how many times longer an input takes than others do; it gets so many fewer.
     """
 
     read: Callable[[bytes, Path], object]
     seeds: Callable[[], list[bytes]]
     words: tuple[str, ...] = ()
+    cost: int = 1
 
     def accepts(self, content: bytes, directory: Path) -> bool:
         """Reads; False if that is refused."""
@@ -49,7 +67,8 @@ class Target:
 
 
 def _read_text(content: bytes, directory: Path) -> None:
-    corpus = load_text_file(_file(directory / "input.txt", content), max_length=40)
+    path, odd = _file(directory / "input.txt", content), len(content) % 2 == 1
+    corpus = load_text_file(path, max_length=40, windows=odd, unique=odd)
     assert all(all(map(len, rows)) and rows for rows in corpus.splits.values())
 
 
@@ -100,7 +119,12 @@ def _midi_seeds() -> list[bytes]:
         midi.type = kind
         midi.save(file=buffer)
         seeds.append(buffer.getvalue())
-    return seeds
+    return [*seeds, _wrapped(_PEDALLED), _PEDALLED]
+
+
+def _wrapped(midi: bytes) -> bytes:
+    data = b"RMIDdata" + struct.pack("<I", len(midi)) + midi
+    return b"RIFF" + struct.pack("<I", len(data)) + data
 
 
 def _read_config(content: bytes, directory: Path) -> None:
@@ -145,8 +169,60 @@ def _read_vocabulary(content: bytes, directory: Path) -> None:
 
 
 def _vocabulary_seeds() -> list[bytes]:
-    texts = ["abc", "\0 é漢😀"]
+    texts = ["abc", "\t é漢😀"]
     return [Vocabulary.from_lines([text]).to_json().encode() for text in texts]
+
+
+def _read_model(content: bytes, directory: Path) -> None:
+    """A run's config and, after a NUL, its vocabulary, up to the shapes of the model."""
+    config, _, symbols = content.partition(b"\0")
+    _file(directory / workdir.CONFIG_FILE, config)
+    _file(directory / workdir.VOCABULARY_FILE, symbols)
+    description = workdir.read_description(directory)
+    template = model_template(
+        description, workdir.read_vocabulary(directory), config_in="c", vocabulary_in="v"
+    )
+    assert len(template.length_log_prob) == description["data"]["max_length"] + 1
+
+
+def _model_seeds() -> list[bytes]:
+    vocabulary = Vocabulary.from_lines(["ab"])
+    data = {"num_symbols": len(vocabulary), "max_length": 5}
+    description = {"format": workdir.FORMAT, "experiment": "text", "data": data}
+    tiny: dict[str, Any] = {"hidden": 2, "embedding": 2, "latent": 2, "flow_hidden": 2}
+    configs = [options.get_config("text", model, "tiny", **tiny) for model in MODELS]
+    files = (json.dumps(description | {"config": vars(config)}) for config in configs)
+    return [f"{config}\0{vocabulary.to_json()}".encode() for config in files]
+
+
+def _read_metrics(content: bytes, directory: Path) -> None:
+    """The metrics of a run that is gone on with; what is kept is kept again."""
+    path = _file(directory / metrics.FILE_NAME, content)
+    metrics.keep_rows(path, lambda row: row["step"] <= 4)
+    kept = path.read_bytes()
+    metrics.keep_rows(path, lambda row: True)
+    assert path.read_bytes() == kept
+    assert all(row["step"] <= 4 for row in read_rows(path))
+
+
+def _metrics_seeds() -> list[bytes]:
+    rows = [{"split": "train", "step": step, "epoch": 0, "loss": 1.5} for step in (2, 4, 6)]
+    return [b"\n".join(json.dumps(row).encode() for row in rows)]
+
+
+def _read_best(content: bytes, directory: Path) -> None:
+    """Which checkpoint is the best, and how far a run was; a warning counts as a refusal."""
+    path = _file(directory / BEST_FILE, content)
+    if read_best_step(directory) is None:
+        try:
+            HostState.from_json(read_json(path, len(content)))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+
+def _best_seeds() -> list[bytes]:
+    host = HostState(Plateau(0.1, 2.0, 1), 3, 40, 5.5).to_json()
+    return [json.dumps(value).encode() for value in ({"step": 3, "valid_loss": 0.5}, host)]
 
 
 def _file(path: Path, content: bytes) -> Path:
@@ -160,8 +236,11 @@ _VALUES = ("NaN", "Infinity", "-1", "1e999", "null", "true", "[]", "{}", *MODELS
 TARGETS = {
     "text": Target(_read_text, _text_seeds, ("\ufeff", "\r\n", "\u2028", "\x85", "\udcff")),
     "mat": Target(_read_mat, _mat_seeds, tuple(KEYS.values())),
-    "midi": Target(_read_midi, _midi_seeds, ("MThd", "MTrk", "\udcff\x51\x03", "\udcff\x2f")),
+    "midi": Target(_read_midi, _midi_seeds, _MIDI_WORDS),
     "config": Target(_read_config, _config_seeds, _OPTION_WORDS + _VALUES),
     "flags": Target(_read_flags, _flags_seeds, _FLAG_WORDS + _OPTION_WORDS + _VALUES),
+    "model": Target(_read_model, _model_seeds, _OPTION_WORDS + _VALUES, cost=20),
+    "metrics": Target(_read_metrics, _metrics_seeds, ("split", "valid", "step", "epoch", *_VALUES)),
+    "best": Target(_read_best, _best_seeds, ("step", "plateau", "best_step", *_VALUES)),
     "vocabulary": Target(_read_vocabulary, _vocabulary_seeds, ("symbols", "\\ud800", *_VALUES)),
 }

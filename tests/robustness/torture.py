@@ -25,7 +25,9 @@ import numpy as np
 
 from nlf_jax.models.config import MODELS
 from nlf_jax.training.checkpoint_reading import read_parts
-from nlf_jax.training.workdir import CHECKPOINTS, step_numbers
+from nlf_jax.training.workdir import CHECKPOINTS, LINKS_VARIABLE, step_numbers
+from tests.robustness import preparation
+from tests.robustness.hostile import WORKDIRS, Hostile, rows_lost
 from tests.robustness.soak import SoakFailure, soak
 from tests.robustness.victims import (
     Ended,
@@ -38,6 +40,7 @@ from tests.robustness.victims import (
 )
 
 NUM_KILLS = 50
+HOSTILE_SECONDS, MAX_MEGABYTES = 120, 2500
 EXIT_USER_ERROR = 2
 
 
@@ -146,6 +149,99 @@ class Torture:
         self._require(ended, EXIT_USER_ERROR, "cannot")
         self.counts["full disks"] += 1
         self._resume_to_the_end(workdir)
+        self._always_full()
+
+    def _always_full(self) -> None:
+        """No file can grow beyond so many bytes from the start: config, checkpoints, metrics."""
+        for limit in (16, 500, 2000):
+            workdir = self._new("always_full")
+            ended = self._victims.run(workdir, file_bytes=limit)
+            self._require(ended, EXIT_USER_ERROR, "error: cannot", short=True)
+            self.counts["full disks"] += 1
+            self._resume_to_the_end(workdir)
+        workdir = self._copy("full_to_score")
+        for mode in ("eval", "sample"):
+            ended = self._victims.run(workdir, f"--mode={mode}", file_bytes=4)
+            self._require(ended, EXIT_USER_ERROR, "error: cannot write", short=True)
+            self.counts["full disks"] += 1
+        self._check_end(workdir)
+
+    def hostile(self, at_most: int | None = None) -> None:
+        """Workdirs that someone has tampered with: a line about it, soon, and nothing lost."""
+        names = list(WORKDIRS)
+        for name in self._random.sample(names, at_most) if at_most else names:
+            self._use_hostile(name, WORKDIRS[name])
+            self.counts["hostile workdirs"] += 1
+        megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        if megabytes > MAX_MEGABYTES:
+            raise Failure(f"a command took {megabytes} MB")
+
+    def _use_hostile(self, name: str, hostile: Hostile) -> None:
+        workdir = self._copy(name.replace(" ", "_"))
+        hostile.harm(workdir)
+        process = self._victims.start(workdir, *hostile.flags)
+        try:
+            ended = end_of(process, HOSTILE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            end_of(process)
+            raise Failure(f"{name}: took more than {HOSTILE_SECONDS} seconds") from error
+        self._require(ended, hostile.code, hostile.says, short=hostile.code != 0)
+        lost = 0 if hostile.code else rows_lost(workdir, self._whole)
+        if lost:
+            self.counts["losses"] += 1
+            raise Failure(f"{name}: {lost} rows of metrics were lost")
+        if name == "a link":
+            allowed = {LINKS_VARIABLE: str(self._directory)}
+            ended = self._victims.run(workdir, *hostile.flags, env=allowed)
+            self._require(ended, 0, "Written to")
+
+    def evaluations(self, times: int) -> None:
+        """Several evaluations of a run at once: all end well, what they write is whole."""
+        workdir, files = self._copy("evaluated"), set()
+        for _ in range(times):
+            started = [self._victims.start(workdir, "--mode=eval") for _ in range(4)]
+            for process in started:
+                self._require(end_of(process), 0, "Written to")
+            files.add((workdir / "eval_test.json").read_text())
+            self.counts["evaluations at once"] += len(started)
+        if len(files) != 1 or list(workdir.glob("*.tmp")) or list(workdir.glob(".*")):
+            raise Failure("evaluations at once wrote something else or left something behind")
+
+    def preparation(self, kills: int) -> None:
+        """Preparing data killed, or on a full disk, at any moment: the next gives the same data."""
+        source = self._directory / "rolls"
+        preparation.write_source(source)
+        process = preparation.start(source, self._directory / "rolls_cache")
+        began = time.monotonic()
+        expected = end_of(process).out
+        seconds = time.monotonic() - began
+        for number in range(kills):
+            cache = self._directory / f"rolls_cache-{number}"
+            process = preparation.start(source, cache)
+            try:
+                process.wait(self._random.uniform(0, seconds))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                self.counts["kills of preparing data"] += 1
+            end_of(process)
+            self._require_data(self._prepared(source, cache), expected)
+        for number, limit in enumerate((0, 1000, 100_000)):
+            cache = self._directory / f"rolls_full-{number}"
+            ended = end_of(preparation.start(source, cache, file_bytes=limit))
+            self._require(ended, EXIT_USER_ERROR, "error: ", short=True)
+            self.counts["full disks"] += 1
+            self._require_data(self._prepared(source, cache), expected)
+
+    def _prepared(self, source: Path, cache: Path) -> str:
+        ended = end_of(preparation.start(source, cache))
+        self._require(ended, 0)
+        return ended.out
+
+    def _require_data(self, found: str, expected: str) -> None:
+        if found != expected:
+            self.counts["losses"] += 1
+            raise Failure(f"other data were prepared: {found}, not {expected}")
 
     def not_finite(self) -> None:
         """A learning rate that overflows: ten skipped steps stop the run, good parameters stay."""
@@ -200,9 +296,12 @@ class Torture:
             self.counts["losses"] += 1
             raise Failure(f"{workdir.name}: {difference}")
 
-    def _require(self, ended: Ended, code: int, *texts: str) -> None:
+    def _require(self, ended: Ended, code: int, *texts: str, short: bool = False) -> None:
+        """``short``: what is wrong is told in one line, besides warnings."""
         missing = [text for text in texts if text not in ended.out + ended.err]
-        if ended.code != code or missing or "Traceback" in ended.err:
+        lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+        wrong = "Traceback" in ended.err or (short and len(lines) != 1)
+        if ended.code != code or missing or wrong:
             raise Failure(f"exit code {ended.code}, not {code}; lacks {missing}:\n{ended.err}")
 
     def _new(self, name: str) -> Path:
@@ -222,12 +321,13 @@ def main() -> int:
     parser.add_argument("--model", choices=MODELS, default="af_scf")
     parser.add_argument("--soak_steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append", help="a scenario, as it is printed; repeatable")
     parser.add_argument("--output", type=Path, default=Path("results/torture.json"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         report, failures = _torture(Path(directory), arguments)
     report["command"] = shlex.join(["python", "-m", "tests.robustness.torture", *sys.argv[1:]])
-    report["is_short"] = arguments.kills < NUM_KILLS
+    report["is_short"] = arguments.kills < NUM_KILLS or bool(arguments.only)
     print(json.dumps(report, indent=2))
     if not failures:
         arguments.output.parent.mkdir(exist_ok=True)
@@ -246,10 +346,14 @@ def _torture(directory: Path, arguments: argparse.Namespace) -> tuple[dict, int]
         "second run": torture.second_run,
         "unwritable": torture.unwritable,
         "disk full": torture.disk_full,
+        "hostile": lambda: torture.hostile(None if arguments.kills >= NUM_KILLS else 3),
+        "evaluations": lambda: torture.evaluations(max(1, arguments.kills // 5)),
+        "preparation": lambda: torture.preparation(arguments.kills),
         "not finite": torture.not_finite,
         "soak": lambda: soaked.update(soak(directory, arguments.model, arguments.soak_steps)),
     }
-    for name, scenario in scenarios.items():
+    chosen = arguments.only or list(scenarios)
+    for name, scenario in ((name, scenarios[name]) for name in chosen):
         start = time.monotonic()
         try:
             scenario()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,21 +52,32 @@ class Victims:
             path.write_text("\n".join(lines))
         return path
 
-    def start(self, workdir: Path, *flags: str) -> subprocess.Popen:
-        """Starts the run of a workdir, or goes on with it."""
-        program = [sys.executable, "-m", "experiments.text", f"--text_file={self.text_file}"]
-        return subprocess.Popen(
-            [*program, f"--workdir={workdir}", *FLAGS, *self.flags, *flags],
-            cwd=_ROOT,
-            env=os.environ | {"NLF_CACHE_DIR": str(self.directory / "cache")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(
+        self,
+        workdir: Path,
+        *flags: str,
+        file_bytes: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen:
+        """Starts the run of a workdir, or goes on with it.
 
-    def run(self, workdir: Path, *flags: str) -> Ended:
+        Args:
+            file_bytes: no file can grow larger, as on a full disk.
+            env: more of the environment.
+        """
+        program = ["-m", "experiments.text", f"--text_file={self.text_file}"]
+        arguments = [*program, f"--workdir={workdir}", *FLAGS, *self.flags, *flags]
+        return start_python(arguments, self.directory / "cache", file_bytes, env)
+
+    def run(
+        self,
+        workdir: Path,
+        *flags: str,
+        file_bytes: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Ended:
         """Lets a run end by itself."""
-        return end_of(self.start(workdir, *flags))
+        return end_of(self.start(workdir, *flags, file_bytes=file_bytes, env=env))
 
     def start_and_wait(self, workdir: Path, *flags: str) -> subprocess.Popen:
         """Starts a run and waits until it has written a row of metrics."""
@@ -82,9 +94,27 @@ class Victims:
         return end_of(process)
 
 
-def end_of(process: subprocess.Popen) -> Ended:
+def start_python(
+    arguments: list[str],
+    cache: Path,
+    file_bytes: int | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """Starts Python in the checkout, with a cache of its own; see ``Victims.start``."""
+    limit = [] if file_bytes is None else ["prlimit", f"--fsize={file_bytes}:{file_bytes}"]
+    return subprocess.Popen(
+        [*limit, sys.executable, *arguments],
+        cwd=_ROOT,
+        env=os.environ | {"NLF_CACHE_DIR": str(cache)} | dict(env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end_of(process: subprocess.Popen, seconds: float = TIMEOUT) -> Ended:
     """Waits for a process."""
-    out, err = process.communicate(timeout=TIMEOUT)
+    out, err = process.communicate(timeout=seconds)
     return Ended(process.returncode, out, err)
 
 

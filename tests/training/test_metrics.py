@@ -1,9 +1,11 @@
 import json
+import os
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nlf_jax.errors import UserError
 from nlf_jax.files import read_rows
 from nlf_jax.training import metrics
 from nlf_jax.training.metrics import StepInfo, Window
@@ -50,7 +52,7 @@ def test_summary_of_skipped_steps_alone_has_no_figures():
     assert row["loss"] is row["bpc"] is row["grad_norm"] is None
 
 
-def test_writer_drops_future_rows_and_broken_ones(tmp_path):
+def test_writer_drops_future_rows_and_broken_ones(tmp_path, caplog):
     path = tmp_path / metrics.FILE_NAME
     rows = [{"split": "train", "step": s, "epoch": 0} for s in (2, 4, 6)]
     rows += [{"split": "valid", "step": 4, "epoch": e} for e in (0, 1)]
@@ -58,6 +60,7 @@ def test_writer_drops_future_rows_and_broken_ones(tmp_path):
     lines[1:1] = ["5", "{}", '{"split": ', "[" * 10_000, '{"split": "valid", "epoch": "x"}']
     path.write_text("\n".join([*lines, '{"split": "tr']))
     writer = metrics.MetricsWriter(tmp_path, step=4, epochs=1)
+    assert "5 lines of" in caplog.text
     writer.write({"split": "train", "step": 5, "epoch": 0, "loss": float("nan")})
     writer.close()
     kept = read_rows(path)
@@ -69,6 +72,24 @@ def test_writer_drops_future_rows_and_broken_ones(tmp_path):
     ]
     assert kept[-1]["loss"] is None
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_rows_are_kept_as_they_are_and_a_torn_end_is_no_damage(tmp_path, caplog):
+    path = tmp_path / metrics.FILE_NAME
+    lines = [f'{{"step":{s},  "epoch": 0, "loss": 1.50}}' for s in (1, 2, 3)]
+    for end in ("", '{"step": 4', "\n"):
+        path.write_text("\n".join(lines) + end)
+        metrics.keep_rows(path, lambda row: row["step"] != 2)
+        kept = lines[::2] if end != '{"step": 4' else lines[:1]
+        assert path.read_text().splitlines() == kept
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("name", [metrics.FILE_NAME, "tensorboard"])
+def test_metrics_that_cannot_be_written_are_one_line(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}( is no file| \(File exists\))"):
+        metrics.MetricsWriter(tmp_path, 0, 0)
 
 
 def test_display_prints_lines_off_a_terminal(capsys):

@@ -1,11 +1,10 @@
-import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from nlf_jax.errors import UserError
-from nlf_jax.files import write_atomically
 from nlf_jax.options import options_of
 from nlf_jax.training import workdir
 from nlf_jax.training.config import TrainConfig
@@ -55,6 +54,17 @@ def test_another_run_is_refused_with_the_difference(claimed, other, vocabulary, 
     with pytest.raises(UserError, match=message):
         workdir.claim(claimed, other, vocabulary)
     assert (claimed / "config.json").read_text() == before
+
+
+def test_tied_is_of_no_matter_where_there_are_no_output_weights(tmp_path):
+    sizes = {"embedding": 8, "hidden": 16, "posterior": "factorised"}
+    for tied in (True, False):
+        config = TrainConfig(model="af_scf", tied=tied, **sizes)
+        workdir.claim(tmp_path, RUN | {"config": vars(config)}, "[]")
+        (tmp_path / "checkpoints/5").mkdir(parents=True, exist_ok=True)
+    for changes in ({"model": "lstm"}, {"posterior": "bilstm"}, {"emission": "bernoulli"}):
+        with pytest.raises(UserError, match="embedding=8 and hidden=16"):
+            TrainConfig(**{"model": "af_scf", "tied": True} | sizes | changes)
 
 
 @pytest.fixture
@@ -108,10 +118,74 @@ def test_workdir_that_cannot_be_made(tmp_path):
         pass
 
 
-def test_write_atomically_leaves_the_old_file_when_it_fails(tmp_path):
-    path = tmp_path / "a.json"
-    write_atomically(path, json.dumps(1))
-    (tmp_path / "a.json.tmp").mkdir()
-    with pytest.raises(UserError, match="cannot write"):
-        write_atomically(path, json.dumps(2))
-    assert path.read_text() == "1"
+@pytest.mark.parametrize("name", ["lock", "config.json", "vocabulary.json"])
+def test_a_fifo_is_refused_and_not_waited_for(claimed, name):
+    (claimed / name).unlink(missing_ok=True)
+    os.mkfifo(claimed / name)
+    with pytest.raises(UserError, match=rf"{name} is no file"), workdir.lock(claimed):
+        workdir.claim(claimed, RUN, "[]")
+
+
+def test_the_lock_does_not_empty_what_a_link_leads_to(claimed):
+    (claimed / "lock").symlink_to("config.json")
+    with workdir.lock(claimed):
+        pass
+    assert workdir.read_description(claimed)["experiment"] == "e"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": ' * 500 + "1" + "}" * 500, "is damaged"),
+        ('{"a": ' * 100_000, "is damaged"),
+        (
+            '{"format": 1, "experiment": "", "config": {}, "data": {"frame_seconds": 1e999}}',
+            "is da",
+        ),
+        ('{"format": 1, "experiment": "", "config": {}, "data": {"name": []}}', "is damaged"),
+        ('{"format": 1, "experiment": "", "config": {}, "data": NaN}', "is damaged"),
+        (b'{"format": 1, "experiment": "\xff"}', "is damaged"),
+        (" " * 1_000_001, "has 1,000,001 bytes or more; the most"),
+    ],
+    ids=["deep", "deeper", "frames", "name", "constant", "bytes", "large"],
+)
+def test_a_description_that_is_none_is_one_line(claimed, content, message):
+    (claimed / "config.json").write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(UserError, match=rf"config\.json {message}"):
+        workdir.read_description(claimed)
+
+
+def test_a_description_of_gigabytes_is_not_read(claimed):
+    with open(claimed / "config.json", "r+b") as file:
+        file.truncate(8 * 10**9)
+    with pytest.raises(UserError, match="has 8,000,000,000 bytes"):
+        workdir.read_description(claimed)
+
+
+def test_what_differs_is_told_shortly(claimed):
+    other = RUN | {"data": {f"{n}": "x" * 1000 for n in range(1000)}}
+    with pytest.raises(UserError) as caught:
+        workdir.claim(claimed, other, "[]")
+    assert len(str(caught.value)) < 10_000
+
+
+def test_a_link_to_a_bigger_disk_is_taken_where_the_user_says_so(claimed, monkeypatch):
+    disk, elsewhere = claimed.parent / "disk", claimed.parent / "elsewhere"
+    (claimed / "checkpoints").rename(disk)
+    (claimed / "checkpoints").symlink_to(disk)
+    with pytest.raises(UserError, match=r"link to outside .* set NLF_LINKS_INTO to a folder"):
+        workdir.check_workdir(claimed)
+    monkeypatch.setenv(workdir.LINKS_VARIABLE, f"/nowhere:{disk}")
+    workdir.check_workdir(claimed)
+    assert workdir.step_numbers(claimed / "checkpoints") == [5]
+    elsewhere.mkdir()
+    (disk / "6").symlink_to(elsewhere)
+    with pytest.raises(UserError, match=r"checkpoints/6 is a link to outside"):
+        workdir.check_workdir(claimed)
+
+
+def test_only_what_orbax_names_is_a_step(tmp_path):
+    for name in ("3", "07", "\u0665", "1" * 30, "4.tmp", "12"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "9").write_text("")
+    assert workdir.step_numbers(tmp_path) == [3, 12]
