@@ -11,6 +11,7 @@ from nlf_jax.bijectors.recurrent import (
     Recurrent,
     SequenceContext,
     TimeAutoregressive,
+    TimeChain,
     inverse_autoregressive,
 )
 from nlf_jax.bijectors.root_finding import solve_bump, solve_increasing
@@ -35,6 +36,7 @@ __all__ = [
     "SequenceContext",
     "SplitCoupling",
     "TimeAutoregressive",
+    "TimeChain",
     "inverse_autoregressive",
     "inverted",
     "logistic_mixture",

@@ -1,5 +1,6 @@
 """The bijector contract and the ways to compose bijectors."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -59,19 +60,24 @@ class Chain(Bijector):
     def __init__(self, bijectors: list[Bijector]):
         self.bijectors = nnx.List(bijectors)
 
+    def contexts(self, context: Any) -> Sequence[Any]:
+        """What each bijector is given: the same, unless a subclass says otherwise."""
+        return [context] * len(self.bijectors)
+
     def forward_and_log_det(self, x, context):
         """See ``Bijector``."""
         log_dets = []
-        for bijector in self.bijectors:
-            x, log_det = bijector.forward_and_log_det(x, context)
+        for bijector, own in zip(self.bijectors, self.contexts(context), strict=True):
+            x, log_det = bijector.forward_and_log_det(x, own)
             log_dets.append(log_det)
         return x, sum(log_dets)
 
     def inverse_and_log_det(self, y, context):
         """See ``Bijector``."""
         log_dets = []
-        for bijector in reversed(list(self.bijectors)):
-            y, log_det = bijector.inverse_and_log_det(y, context)
+        pairs = list(zip(self.bijectors, self.contexts(context), strict=True))
+        for bijector, own in reversed(pairs):
+            y, log_det = bijector.inverse_and_log_det(y, own)
             log_dets.append(log_det)
         return y, sum(log_dets)
 

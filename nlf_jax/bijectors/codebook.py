@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.masked_autoregressive import MaskedAutoregressive, in_order
 from nlf_jax.bijectors.normal_mixture import mixture_to_noise, noise_to_mixture
+from nlf_jax.nn.axes import aligned, varying_like
 from nlf_jax.nn.linear import project
 
 READINGS = ("denoised", "raw", "mix")
@@ -41,7 +42,9 @@ class Codebook(Bijector):
 
     def __init__(self, num_symbols: int, size: int, width: float, *, rngs: nnx.Rngs):
         self.width = width
-        self.raw_codes = nnx.Param(jax.random.normal(rngs.params(), (num_symbols, size)))
+        self.raw_codes = nnx.Param(
+            jax.random.normal(rngs.params(), (num_symbols, size), jnp.float32)
+        )
 
     @property
     def codes(self) -> Float[Array, "V D"]:
@@ -52,12 +55,14 @@ class Codebook(Bijector):
     def log_likelihood(self, z: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
         """``log N(z; mu_k, sigma^2 I)`` of every symbol, up to a term that all have in common."""
         codes = self.codes
-        products = project(z, codes.T) - 0.5 * jnp.square(codes).sum(-1)
-        return products / self.width**2
+        products = project(z, codes.T)
+        squares = aligned(0.5 * jnp.square(codes).sum(-1), products)
+        return (products - squares) / self.width**2
 
     def inverse_and_log_det(self, y, context):
         """See ``Bijector``."""
-        u = (y[..., None] - self.codes.T) / self.width
+        y = y[..., None]
+        u = (y - aligned(self.codes.T, y)) / self.width
         # Without dimension d itself: its weights are given by those before it alone.
         before = jnp.cumsum(-0.5 * u * u, axis=-2) + 0.5 * u * u
         log_weights = jax.nn.log_softmax(before + jax.nn.log_softmax(context)[..., None, :])
@@ -71,12 +76,14 @@ class Codebook(Bijector):
             x_d, codes = inputs
             # y_d is in units of sigma: ``noise_to_mixture`` has components of width 1.
             y_d, log_det = noise_to_mixture(log_weights, codes / self.width, x_d)
-            u = y_d[..., None] - codes / self.width
+            y = y_d[..., None]
+            u = y - aligned(codes / self.width, y)
             log_weights = jax.nn.log_softmax(log_weights - 0.5 * u * u)
             return log_weights, (self.width * y_d, log_det + jnp.log(self.width))
 
         start = jax.nn.log_softmax(context)
         start = jnp.broadcast_to(start, (*x.shape[:-1], start.shape[-1]))
+        start = varying_like(start, x, self)
         y, log_det = jax.lax.scan(step, start, (jnp.moveaxis(x, -1, 0), self.codes.T))[1]
         return jnp.moveaxis(y, 0, -1), log_det.sum(0)
 
@@ -139,7 +146,9 @@ class FrameCodebook(Bijector):
             of_key = jax.lax.dynamic_index_in_dim(components, number, keepdims=False)
             logits = of_key + context.scaled(raw)
             weights = _key_weights(shares[..., None], logits[..., None])[..., 0, :]
-            y_v, log_det = noise_to_mixture(weights, jnp.array([1.0, -1.0]) / self.width, x_v)
+            y_v, log_det = noise_to_mixture(
+                weights, jnp.array([1.0, -1.0], jnp.float32) / self.width, x_v
+            )
             y_v = self.width * y_v
             shares = shares + component_fits(logits, y_v[..., None], self.width)
             return (number + 1, shares), y_v, self.read(y_v), log_det + jnp.log(self.width)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from nlf_jax.bijectors.root_finding import solve_increasing
 from nlf_jax.bijectors.scalar import ScalarTransform
+from nlf_jax.nn.axes import aligned, varying_like
 
 # With all raw parameters at zero the means are spread evenly from -2 to 2, so that no two
 # components start alike; log-scales are kept where exp and its inverse are float32.
@@ -30,7 +31,7 @@ def _parameters(raw: Float[Array, "*n P"]) -> tuple[Array, Array, Array]:
     spread = SPREAD if num_components > 1 else 0.0
     offsets = np.linspace(-spread, spread, num_components, dtype=np.float32)
     log_scales = jnp.clip(0.5 * log_scales, -MAX_LOG_SCALE, MAX_LOG_SCALE)
-    return jax.nn.log_softmax(weights), means + offsets, log_scales
+    return jax.nn.log_softmax(weights), means + aligned(offsets, means), log_scales
 
 
 def _to_noise(parameters: tuple[Array, Array, Array], y: Array) -> tuple[Array, Array]:
@@ -52,7 +53,8 @@ def _solve(log_weights: Array, means: Array, log_scales: Array, x: Array) -> Arr
 
     # Where each component alone would have its logit at x.
     alone = means + jnp.exp(log_scales) * x[..., None]
-    return solve_increasing(function, alone.min(-1), alone.max(-1))
+    ends = varying_like((alone.min(-1), alone.max(-1)), log_weights)
+    return solve_increasing(function, *ends)
 
 
 @_solve.defjvp

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from nlf_jax.bijectors.base import Bijector
 from nlf_jax.bijectors.scalar import ScalarTransform
+from nlf_jax.nn.axes import aligned, varying_like
 from nlf_jax.nn.linear import FULL_PRECISION, project
 from nlf_jax.nn.mlp import MaskedMLP
 
@@ -77,7 +78,7 @@ def in_order(
 
     Args:
         transform: (carry, raw [*B, P], x_d [*B]) -> (carry, y_d, what the network reads of y_d,
-            log_det), given the network's outputs for d.
+            log_det, or what else is kept of d), given the network's outputs for d.
         x: what each dimension is transformed from.
 
     Returns:
@@ -92,21 +93,25 @@ def in_order(
         is_m, x_m, shift_m, (layers, (out_weight, out_bias, direct)) = inputs
         below, new_hidden = read, []
         for (weight, bias), h in zip(layers, hidden, strict=True):
-            units = jax.nn.relu(_contract(below, weight) + bias + shift_m)
-            below = jnp.where(is_m[:, None], units[..., None, :], h)
+            units = _contract(below, weight)
+            units = jax.nn.relu(units + aligned(bias, units) + shift_m)
+            below = jnp.where(aligned(is_m[:, None], h), units[..., None, :], h)
             new_hidden.append(below)
             shift_m = 0.0
-        raw = _contract(below, out_weight) + out_bias
+        raw = _contract(below, out_weight)
+        raw += aligned(out_bias, raw)
         raw = raw if direct is None else raw + _contract(read, direct)
         outer, y_m, read_m, log_det = transform(outer, raw, x_m)
-        read = jnp.where(is_m, read_m[..., None], read)
+        read = jnp.where(aligned(is_m, read), read_m[..., None], read)
         return (outer, read, new_hidden), (y_m, log_det)
 
-    hidden = [jnp.zeros_like(shift) for _ in net.layers]
+    shape = jnp.broadcast_shapes(shift.shape, (*x.shape[:-1], 1, 1))
+    hidden = [jnp.zeros(shape, shift.dtype) for _ in net.layers]
     # An update by index would be a scatter under vmap, which copies what it updates.
     inputs = (jnp.eye(net.size, dtype=bool), jnp.moveaxis(x, -1, 0))
     inputs = (*inputs, jnp.moveaxis(shift, -2, 0), weights)
-    (carry, _, _), outputs = jax.lax.scan(step, (carry, jnp.zeros_like(x), hidden), inputs)
+    start = varying_like((carry, jnp.zeros_like(x), hidden), x, context, net)
+    (carry, _, _), outputs = jax.lax.scan(step, start, inputs)
     y, log_det = (jnp.moveaxis(out, 0, -1) for out in outputs)
     return carry, jnp.flip(y, -1) if net.reverse else y, log_det
 

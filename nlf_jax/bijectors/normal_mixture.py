@@ -10,6 +10,7 @@ from jax.scipy.special import log_ndtr, ndtri
 from jaxtyping import Array, Float
 
 from nlf_jax.bijectors.root_finding import solve_increasing
+from nlf_jax.nn.axes import varying_like
 
 LOG_SQRT_TWO_PI = 0.9189385332046727
 # Below this the quantile starts from its asymptotic expansion.
@@ -79,7 +80,8 @@ def _solve(log_weights, means, noise):
         return log_cdf - log_p, jnp.exp(log_density - log_cdf)
 
     # Were all components at m_k it would be m_k + noise.
-    return sign * solve_increasing(function, means.min(-1) + noise, means.max(-1) + noise)
+    ends = means.min(-1) + noise, means.max(-1) + noise
+    return sign * solve_increasing(function, *varying_like(ends, log_weights))
 
 
 @_solve.defjvp
@@ -99,5 +101,6 @@ def noise_to_mixture(
     log_weights: Float[Array, "*n K"], means: Float[Array, "#*n K"], noise: Float[Array, "*n"]
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """The point y of a noise, and log d y / d eps; see ``mixture_to_noise``."""
-    y = _solve(log_weights, jnp.broadcast_to(means, log_weights.shape), noise)
+    means = jnp.broadcast_to(means, log_weights.shape)
+    y = _solve(log_weights, means, noise)
     return y, -mixture_to_noise(log_weights, y[..., None] - means)[1]

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nlf_jax.bijectors.base import Bijector, Inverse
+from nlf_jax.bijectors.base import Bijector, Chain, Inverse
+from nlf_jax.nn.axes import varying_like
 from nlf_jax.nn.gated import GatedStack
+from nlf_jax.nn.keys import split_each
 from nlf_jax.nn.lstm import LSTM
 from nlf_jax.nn.position import position_one_hot, step_mask
 from nlf_jax.nn.summary import InitialState, Summariser, summariser_of
@@ -85,7 +87,8 @@ class TimeAutoregressive(Bijector):
             y_t, log_det = flow.forward_and_log_det(x_t, flow_context)
             return network.advance(carry, self.inputs(y_t), of_step), (y_t, log_det)
 
-        return jax.lax.scan(step, start, (x, context.temperatures, per_step))[1]
+        steps = (x, context.temperatures, per_step)
+        return jax.lax.scan(step, varying_like(start, steps, self), steps)[1]
 
 
 class Recurrent(TimeAutoregressive):
@@ -133,6 +136,17 @@ def inverse_autoregressive(inner: Bijector, *args, **kwargs) -> Bijector:
     inverse autoregressive flow (Kingma et al., 2016), whose forward is the parallel direction.
     """
     return Inverse(Recurrent(Inverse(inner), *args, **kwargs))
+
+
+class TimeChain(Chain):
+    """A ``Chain`` of flows across T, each with dropout masks of its own."""
+
+    def contexts(self, context: SequenceContext) -> list[SequenceContext]:
+        """See ``Chain``; one flow alone takes the keys as they are."""
+        num, keys = len(self.bijectors), context.dropout_keys
+        if keys is None or num == 1:
+            return [context] * num
+        return [context._replace(dropout_keys=own) for own in split_each(keys, num)]
 
 
 class PerStep(Bijector):

@@ -14,9 +14,25 @@ BISECTIONS = 3
 HALLEY_STEPS = 3
 # Beyond it the root is s to float32 rounding, and the cubic would overflow.
 LARGE = 1000.0
+# Its square is float32.
+FURTHEST = 1e19
 MOST_STEPS = 48
 TWO_ULPS = 2.0**-22
 SMALLEST_SLOPE = 1e-30
+
+
+@jax.custom_jvp
+def bump(k: Float[Array, "*n"], u: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """``k / (1 + u^2)``, and its derivatives, for any u between +-``FURTHEST``."""
+    return k / (1 + u * u)
+
+
+@bump.defjvp
+def _bump_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """``r dk - 2 k u r^2 du``, where autodiff would square ``1 / r`` and overflow."""
+    (k, u), (dk, du) = primals, tangents
+    r = bump(jnp.ones_like(u), u)
+    return bump(k, u), r * dk - 2 * (k * r) * (u * r) * du
 
 
 def _cubic(u: Array, k: Array, s: Array) -> Array:
@@ -68,7 +84,7 @@ def _solve_bump_jvp(
     k, s = primals
     dk, ds = tangents
     u = solve_bump(k, s)
-    r = 1 / (1 + u * u)
+    r = bump(jnp.ones_like(u), u)
     return u, (ds - r * dk) / (1 - 2 * (k * r) * (u * r))
 
 

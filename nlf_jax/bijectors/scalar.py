@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from nlf_jax.bijectors.root_finding import solve_bump
+from nlf_jax.bijectors.root_finding import FURTHEST, bump, solve_bump
 
 # The transform increases for |k| below 8 sqrt(3) / 9; the authors' margin keeps its slope above
 # 0.0324 b.
@@ -72,12 +73,31 @@ def _exp_two_fifths(raw: Array) -> tuple[Array, Array]:
     return scale + scale * rest, h
 
 
+@jax.custom_jvp
+def _unscaled(x: Array, b: Array, log_b: Array) -> Array:
+    """``x / b``, with the derivative in log b: autodiff's in b is ``x / b^2``, which overflows."""
+    del log_b
+    return x / b
+
+
+@_unscaled.defjvp
+def _unscaled_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    (x, b, log_b), (dx, _, dlog_b) = primals, tangents
+    quotient = _unscaled(x, b, log_b)
+    return quotient, _unscaled(dx, b, log_b) - quotient * dlog_b
+
+
 def _nlsq_parameters(raw: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
     """a, b, log b, k, d, g of ``nlsq_inverse_and_log_det``."""
     b, log_b = _exp_two_fifths(raw[..., 1])
     k = MAX_BUMP * jnp.tanh(0.3 * raw[..., 2])
     d, _ = _exp_two_fifths(raw[..., 3])
     return raw[..., 0], b, log_b, k, d, raw[..., 4]
+
+
+def _reachable(u: Array) -> Array:
+    """Kept where its square is float32; beyond, the bump is 0 to float32, and its slope too."""
+    return jnp.clip(u, -FURTHEST, FURTHEST)
 
 
 def nlsq_inverse_and_log_det(
@@ -90,11 +110,11 @@ def nlsq_inverse_and_log_det(
     g = raw_4. log_det = log b + log(1 - 2 k u / (1 + u^2)^2).
     """
     a, b, log_b, k, d, g = _nlsq_parameters(raw)
-    u = d * y + g
-    r = 1 / (1 + u * u)
-    bump = k * r
+    u = _reachable(d * y + g)
+    r = bump(jnp.ones_like(u), u)
+    height = k * r
     # 2 k u r^2 is at most 0.968, so that rounding cannot take the logarithm's argument below zero.
-    return a + b * (y + bump / d), log_b + jnp.log1p(-2 * bump * (u * r))
+    return a + b * (y + height / d), log_b + jnp.log1p(-2 * height * (u * r))
 
 
 def nlsq_forward_and_log_det(
@@ -106,10 +126,10 @@ def nlsq_forward_and_log_det(
     not (u - g) / d, which loses the digits of a small y beside a large g. log_det is minus the
     inverse's at that y.
     """
-    a, b, _, k, d, g = _nlsq_parameters(raw)
-    e = (x - a) / b
-    u = solve_bump(k, d * e + g)
-    y = e - k / (1 + u * u) / d
+    a, b, log_b, k, d, g = _nlsq_parameters(raw)
+    e = _unscaled(x - a, b, log_b)
+    u = solve_bump(k, _reachable(d * e + g))
+    y = e - bump(k, u) / d
     return y, -nlsq_inverse_and_log_det(raw, y)[1]
 
 

@@ -12,6 +12,7 @@ from nlf_jax.bijectors.base import standard_normal_log_prob
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import Scores, choose
+from nlf_jax.nn.keys import split_each
 from nlf_jax.nn.position import step_mask
 
 
@@ -37,12 +38,6 @@ class Gaussian(NamedTuple):
     def log_prob_at(self, noise: Float[Array, "T *B D"]) -> Float[Array, "T *B"]:
         """Log density at ``sample(noise)``."""
         return standard_normal_log_prob(noise) - 0.5 * self.log_variance.sum(-1)
-
-
-def split_each(keys: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """Two keys for each of N."""
-    first, second = jax.vmap(jax.random.split, out_axes=1)(keys)
-    return first, second
 
 
 def for_samples(posterior: Gaussian, x: Array, lengths: Array) -> tuple[Gaussian, Array, Array]:
@@ -133,21 +128,40 @@ class LatentVariableModel(nnx.Module):
         fresh = self._draw_noise(noise_keys, num_steps)
         x = jnp.pad(opening, [(0, num_steps - num_known)] + [(0, 0)] * (opening.ndim - 1))
         x = jnp.broadcast_to(x[:, None], (num_steps, *lengths.shape, *x.shape[1:]))
-        known = jnp.full_like(lengths, num_known)
-        posterior = self.encode(x, lengths, known)
-        known = step_mask(known, num_steps)[..., None]
-        start = jnp.where(known, posterior.sample(fresh), 0.0)
-        noise, log_det = self.prior.inverse_and_log_det(start, SequenceContext(lengths))
-        log_weights = standard_normal_log_prob(noise) + log_det - posterior.log_prob_at(fresh)
         temperatures = jnp.where(jnp.arange(num_steps) < num_known, 1.0, temperature)
-        fresh, context = self.tempered(fresh, lengths, temperatures)
-        z, _ = self.prior.forward_and_log_det(jnp.where(known, noise, fresh), context)
-        scores = self.scores(z, lengths)
-        log_weights += self.emission.log_prob(scores, x)
+        known = jnp.full_like(lengths, num_known)
+        _, scores, log_weights = self.propose(x, lengths, known, fresh, temperatures)
         symbols = self.draw(scores, emission_keys, temperature, greedy)
         opening = jnp.swapaxes(x[:num_known], 0, 1).astype(symbols.dtype)
         symbols = jnp.concatenate([opening, symbols[:, num_known:]], axis=1)
-        return symbols, log_weights[:num_known].sum(0)
+        return symbols, log_weights
+
+    def propose(
+        self,
+        x: Array,
+        lengths: Int[Array, "N"],
+        known: Int[Array, "N"],
+        noise: Float[Array, "T N D"],
+        temperatures: Float[Array, "T"],
+    ) -> tuple[Float[Array, "T N D"], Scores, Float[Array, "N"]]:
+        """Latents given the first ``known`` symbols of x [T, N, ..]: see ``continuation``.
+
+        Returns:
+            z, the scores of p(x_t | z), and the log importance weights of z, nats.
+        """
+        num_steps = x.shape[0]
+        posterior = self.encode(x, lengths, known)
+        is_known = step_mask(known, num_steps)
+        start = jnp.where(is_known[..., None], posterior.sample(noise), 0.0)
+        of_start, log_det = self.prior.inverse_and_log_det(start, SequenceContext(lengths))
+        log_weights = standard_normal_log_prob(of_start) + log_det - posterior.log_prob_at(noise)
+        fresh, context = self.tempered(noise, lengths, temperatures)
+        z, _ = self.prior.forward_and_log_det(
+            jnp.where(is_known[..., None], of_start, fresh), context
+        )
+        scores = self.scores(z, lengths)
+        log_weights += self.emission.log_prob(scores, x)
+        return z, scores, jnp.where(is_known, log_weights, 0.0).sum(0)
 
     def draw(
         self, scores: Scores, keys: PRNGKeyArray, temperature: Float[Array, ""], greedy: bool
@@ -161,5 +175,5 @@ class LatentVariableModel(nnx.Module):
     ) -> Float[Array, "T N *B D"]:
         """Standard normal; a row's own does not depend on the other rows."""
         shape = (num_steps, *batch, self.latent_size)
-        draw = lambda key: jax.random.normal(key, shape)  # noqa: E731
+        draw = lambda key: jax.random.normal(key, shape, jnp.float32)  # noqa: E731
         return jax.vmap(draw, out_axes=1)(keys)

@@ -173,7 +173,7 @@ class AutoregressiveBernoulli:
         """A component, then its bits one after the other, all from scores / temperature."""
         component_key, bit_key = jax.random.split(key)
         logits = BernoulliMixture.choose_component(scores.components, component_key, temperature)
-        noise = temperature * jax.random.logistic(bit_key, logits.shape)
+        noise = temperature * jax.random.logistic(bit_key, logits.shape, logits.dtype)
         return self._in_order(logits + noise, scores.features)
 
     def mode(self, scores: FrameScores) -> Array:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 from nlf_jax.models.base import Gaussian
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.outputs import create_output
+from nlf_jax.nn.axes import aligned
 from nlf_jax.nn.linear import Linear, project
 from nlf_jax.nn.lstm import Inputs
 
@@ -29,7 +30,8 @@ class FactorisedPosterior(nnx.Module):
     ) -> Gaussian:
         """See ``Posterior``; it needs neither the length nor the mask."""
         del length, mask
-        h = jax.nn.relu(embedded(self.first.product) + self.first.bias[...])
+        h = embedded(self.first.product)
+        h = jax.nn.relu(h + aligned(self.first.bias[...], h))
         out = self.out(h if dropout is None else h * dropout)
         out = out.reshape(*out.shape[:-1], -1, 2)
         return Gaussian(out[..., 0], out[..., 1])
@@ -39,14 +41,14 @@ class SymbolLikelihood(nnx.Module):
     """p(x_t | z_t) by Bayes' rule: ``p(k | z) = w_k q(z | k) / sum_j w_j q(z | j)``, w learned."""
 
     def __init__(self, num_symbols: int):
-        self.log_weights = nnx.Param(jnp.zeros(num_symbols))
+        self.log_weights = nnx.Param(jnp.zeros(num_symbols, jnp.float32))
 
     def __call__(self, z: Float[Array, "... D"], symbols: Gaussian) -> Float[Array, "... V"]:
         """Scores; ``symbols``: q(z | k) for every k, [V, D]."""
         mean, precision = symbols.mean, jnp.exp(-symbols.log_variance)
         squares = project(-0.5 * z * z, precision.T) + project(z, (mean * precision).T)
         constant = -0.5 * (mean * mean * precision + symbols.log_variance).sum(-1)
-        return squares + constant + self.log_weights[...]
+        return squares + aligned(constant + self.log_weights[...], squares)
 
 
 class FrameLikelihood(nnx.Module):

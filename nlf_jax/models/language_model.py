@@ -12,7 +12,9 @@ from nlf_jax.models.base import Terms
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import Scores, choose
 from nlf_jax.models.outputs import create_output, emission_of
+from nlf_jax.nn.axes import varying_like
 from nlf_jax.nn.gated import GatedStack
+from nlf_jax.nn.keys import split_for_steps
 from nlf_jax.nn.linear import uniform
 from nlf_jax.nn.lstm import LSTM
 from nlf_jax.nn.position import step_mask
@@ -25,6 +27,15 @@ class LanguageModel(nnx.Module):
     The LSTM before step t has read x_{t-1} with the position of t; the first symbol's scores are
     those of a zero state and don't know the length (as in the authors' code). With a gated
     recurrence they do.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> config = nlf_jax.ModelConfig(model="lstm", embedding=8, hidden=8, latent=4)
+        >>> network = nlf_jax.create_network(
+        ...     config, num_symbols=5, max_length=10, key=jax.random.key(0)
+        ... )
+        >>> network.embedding[...].shape  # [V, E]
+        (5, 8)
     """
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
@@ -87,7 +98,7 @@ class LanguageModel(nnx.Module):
         del num_samples
         steps = self.log_prob(jnp.swapaxes(x, 0, 1), lengths, keys if train else None)
         total = jnp.where(step_mask(lengths, x.shape[1]), steps, 0.0).sum(0)
-        return Terms(total[:, None], jnp.zeros((lengths.shape[0], 1)))
+        return Terms(total[:, None], jnp.zeros_like(total[:, None]))
 
     def generate(
         self,
@@ -122,7 +133,8 @@ class LanguageModel(nnx.Module):
             log_prob = self.emission.log_prob(self.scores_of(carry.summary), x_t)
             return advance(carry, x_t, of_step), log_prob
 
-        carry, log_probs = jax.lax.scan(read, carry, (opening, known))
+        steps = (opening, known)
+        carry, log_probs = jax.lax.scan(read, varying_like(carry, steps, self), steps)
         rest = self._write(carry, rest, num_steps - num_known, keys, temperature, greedy)
         opening = jnp.swapaxes(opening, 0, 1).astype(rest.dtype)
         return jnp.concatenate([opening, rest], axis=1), log_probs.sum(0)
@@ -148,8 +160,9 @@ class LanguageModel(nnx.Module):
             x_t = pick(self.scores_of(carry.summary), keys_t)
             return advance(carry, x_t, of_step), x_t
 
-        keys = jax.vmap(partial(jax.random.split, num=num_steps), out_axes=1)(keys)
-        return jnp.swapaxes(jax.lax.scan(step, carry, (keys, per_step))[1], 0, 1)
+        steps = (split_for_steps(keys, num_steps), per_step)
+        carry = varying_like(carry, steps, temperature, self)
+        return jnp.swapaxes(jax.lax.scan(step, carry, steps)[1], 0, 1)
 
 
 def _split_steps(per_step: Any, first: int) -> tuple[Any, Any]:

@@ -9,13 +9,14 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, for_samples, split_each
+from nlf_jax.models.base import Gaussian, LatentVariableModel, Terms, for_samples
 from nlf_jax.models.config import ModelConfig
 from nlf_jax.models.emissions import Categorical, Scores
 from nlf_jax.models.factorised import FactorisedPosterior, FrameLikelihood, SymbolLikelihood
 from nlf_jax.models.outputs import create_output, emission_of
 from nlf_jax.models.priors import create_prior
 from nlf_jax.nn.gated import BiGated
+from nlf_jax.nn.keys import split_each
 from nlf_jax.nn.linear import Linear, uniform
 from nlf_jax.nn.lstm import BiLSTM, Inputs, dropout_factors
 from nlf_jax.nn.position import step_mask
@@ -85,6 +86,15 @@ class LatentFlow(LatentVariableModel):
     """Latent normalizing flow for discrete sequences (Ziegler & Rush, 2019).
 
     z ~ flow prior given the length; x_t ~ emission given z and the length, independently.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> config = nlf_jax.ModelConfig(model="af_scf", embedding=8, hidden=8, latent=4)
+        >>> network = nlf_jax.create_network(
+        ...     config, num_symbols=5, max_length=10, key=jax.random.key(0)
+        ... )
+        >>> type(network).__name__, network.emission.__name__
+        ('LatentFlow', 'Categorical')
     """
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
@@ -183,17 +193,31 @@ class LatentFlow(LatentVariableModel):
             keys: [B], one for each row.
             train: dropout is on.
         """
+        steps = self._batch_step_terms(x, lengths, keys, num_samples, train)
+        total = jax.tree.map(lambda term: term.sum(0), steps)
+        return Terms(total.reconstruction, total.log_posterior - total.log_prior)
+
+    def terms_by_step(
+        self, x: Array, lengths: Int[Array, "B"], keys: PRNGKeyArray, *, num_samples: int
+    ) -> Terms:
+        """The terms of every step, [T, B, S]; 0 at padded steps. See ``terms``."""
+        steps = self._batch_step_terms(x, lengths, keys, num_samples, train=False)
+        return Terms(steps.reconstruction, steps.log_posterior - steps.log_prior)
+
+    def _batch_step_terms(
+        self, x: Array, lengths: Int[Array, "B"], keys: PRNGKeyArray, num_samples: int, train: bool
+    ) -> StepTerms:
+        """See ``terms``; each [T, B, S], 0 at padded steps."""
         x, num_steps = jnp.swapaxes(x, 0, 1), x.shape[1]
-        noise_keys, dropout_keys = split_each(keys)
+        noise_keys, prior_keys, vae_keys = split_each(keys, 3)
         noise = self._draw_noise(noise_keys, num_steps, num_samples)
-        of_encoder, of_decoder = self._vae_dropout(dropout_keys, noise.shape[:-1], train)
+        of_encoder, of_decoder = self._vae_dropout(vae_keys, noise.shape[:-1], train)
         posterior = self.encode(x, lengths, dropout=of_encoder)
         posterior, x, lengths = for_samples(posterior, x, lengths)
-        of_prior = dropout_keys if train else None
+        of_prior = prior_keys if train else None
         steps = self.step_terms(x, lengths, posterior, noise, of_prior, of_decoder)
         mask = step_mask(lengths, num_steps)
-        total = jax.tree.map(lambda term: jnp.where(mask, term, 0.0).sum(0), steps)
-        return Terms(total.reconstruction, total.log_posterior - total.log_prior)
+        return jax.tree.map(lambda term: jnp.where(mask, term, 0.0), steps)
 
     def _vae_dropout(
         self, keys: PRNGKeyArray, shape: tuple[int, ...], train: bool

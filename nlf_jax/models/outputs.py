@@ -17,6 +17,7 @@ from nlf_jax.models.emissions import (
     Emission,
     FrameScores,
 )
+from nlf_jax.nn.axes import aligned
 from nlf_jax.nn.linear import Linear, project, uniform
 
 
@@ -35,7 +36,7 @@ class OutputLayer(nnx.Module):
     ):
         self.first = Linear(in_size, hidden, products=products, rngs=rngs)
         self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
-        self.bias = nnx.Param(jnp.zeros(num_symbols))
+        self.bias = nnx.Param(jnp.zeros(num_symbols, jnp.float32))
 
     def __call__(
         self, features: Float[Array, "... I"], embedding: Float[Array, "V E"]
@@ -43,7 +44,7 @@ class OutputLayer(nnx.Module):
         weight = embedding if self.weight is None else self.weight[...]
         bias = project(self.first.bias[...], weight.T) + self.bias[...]
         scores = _project_twice(features, self.first.weight[...], weight.T, self.first.products)
-        return scores + bias
+        return scores + aligned(bias, scores)
 
 
 def _project_twice(
@@ -77,7 +78,7 @@ class MixtureOutputLayer(nnx.Module):
         linear = partial(Linear, in_size, products=products, rngs=rngs)
         self.first, self.component = linear(mixtures * hidden), linear(mixtures)
         self.weight = None if tied else uniform(rngs, (num_symbols, hidden), 0.07)
-        self.bias = nnx.Param(jnp.zeros((mixtures, num_symbols)))
+        self.bias = nnx.Param(jnp.zeros((mixtures, num_symbols), jnp.float32))
 
     def __call__(
         self, features: Float[Array, "... I"], embedding: Float[Array, "V E"]
@@ -85,7 +86,8 @@ class MixtureOutputLayer(nnx.Module):
         weight = embedding if self.weight is None else self.weight[...]
         mixtures = self.bias.shape[0]
         h = self.first(features).reshape(*features.shape[:-1], mixtures, weight.shape[1])
-        bits = project(h, weight.T, self.first.products) + self.bias[...]
+        bits = project(h, weight.T, self.first.products)
+        bits += aligned(self.bias[...], bits)
         return jnp.concatenate([bits, self.component(features)[..., None]], axis=-1)
 
 

@@ -6,7 +6,7 @@ from nlf_jax.bijectors.base import Bijector, Chain, Inverse
 from nlf_jax.bijectors.coupling import Elementwise, SplitCoupling
 from nlf_jax.bijectors.logistic_mixture import logistic_mixture
 from nlf_jax.bijectors.masked_autoregressive import MaskedAutoregressive
-from nlf_jax.bijectors.recurrent import PerStep, Recurrent, inverse_autoregressive
+from nlf_jax.bijectors.recurrent import PerStep, Recurrent, TimeChain, inverse_autoregressive
 from nlf_jax.bijectors.scalar import TRANSFORMS, ScalarTransform, inverted
 from nlf_jax.models.config import ModelConfig
 
@@ -61,4 +61,4 @@ def create_prior(config: ModelConfig, max_length: int, rngs: nnx.Rngs) -> Biject
         inner = hidden_flow(config, config.hidden, noise_first=inverse, first=index % 2, rngs=rngs)
         sizes = (config.latent, config.hidden, config.lstm_layers, max_length)
         layers.append(make(inner, *sizes, **recurrence, rngs=rngs))
-    return Chain(layers if inverse else layers[::-1])
+    return TimeChain(layers if inverse else layers[::-1])

@@ -83,6 +83,13 @@ class SequenceModel(struct.PyTreeNode):
         network: p(x | T).
         length_log_prob: log p(T), index T = 0..max_length.
         vocabulary: symbols and their ids; None for music and for plain ids. Static.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> halved = jax.tree.map(lambda leaf: 0.5 * leaf, model.network)
+        >>> type(model.replace(network=halved).network).__name__
+        'CodebookFlow'
     """
 
     network: Network

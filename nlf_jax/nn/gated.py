@@ -13,6 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from nlf_jax.nn.axes import aligned
 from nlf_jax.nn.linear import Linear, uniform
 from nlf_jax.nn.lstm import Inputs, dropout_factors, of_following_steps
 from nlf_jax.nn.position import PositionEmbedding
@@ -76,11 +77,11 @@ class RMSNorm(nnx.Module):
     """``x / sqrt(mean(x^2))`` times a learned scale (Zhang & Sennrich, 2019)."""
 
     def __init__(self, size: int):
-        self.scale = nnx.Param(jnp.ones(size))
+        self.scale = nnx.Param(jnp.ones(size, jnp.float32))
 
     def __call__(self, x: Float[Array, "... H"]) -> Float[Array, "... H"]:
         mean_square = jnp.square(x).mean(-1, keepdims=True)
-        return x * (jax.lax.rsqrt(mean_square + 1e-6) * self.scale[...])
+        return x * (jax.lax.rsqrt(mean_square + 1e-6) * aligned(self.scale[...], x))
 
 
 class GatedBlock(nnx.Module):
@@ -98,7 +99,9 @@ class GatedBlock(nnx.Module):
         self.gates, self.time_out = linear(2 * hidden), linear(hidden)
         self.units, self.step_out = linear(2 * hidden), linear(hidden)
         spread = np.linspace(SLOWEST, FASTEST, hidden, dtype=np.float32)
-        self.gates.bias[...] = jnp.concatenate([jnp.asarray(spread), jnp.zeros(hidden)])
+        self.gates.bias[...] = jnp.concatenate(
+            [jnp.asarray(spread), jnp.zeros(hidden, jnp.float32)]
+        )
 
     def __call__(
         self,
@@ -137,7 +140,7 @@ class GatedBlock(nnx.Module):
         total = jnp.zeros_like(u)
         for k, weight in enumerate(self.convolution[...]):
             first = k if reverse else before - k
-            total += weight * padded[first : first + num_steps]
+            total += aligned(weight, u) * padded[first : first + num_steps]
         return total
 
     def _gate_and_update(self, u: Array) -> tuple[Array, Array]:
@@ -222,8 +225,8 @@ class GatedStack(nnx.Module):
         factors = self._factors(dropout_keys, rate, shape)
         # One position more than steps: the last ``advance`` takes one too, for a summary unused.
         positions = self._positions(0, shape[0] + 1, length)
-        zeros = jnp.zeros((*shape[1:], self.hidden_size))
-        window = jnp.zeros((CONVOLUTION_STEPS - 1, *zeros.shape))
+        zeros = jnp.zeros((*shape[1:], self.hidden_size), jnp.float32)
+        window = jnp.zeros((CONVOLUTION_STEPS - 1, *zeros.shape), jnp.float32)
         carry = GatedCarry([GatedState(zeros, window) for _ in self.blocks], zeros)
         carry = self._step(carry, zeros + positions[0], None if factors is None else factors[:, 0])
         return carry, (positions[1:], of_following_steps(factors))
@@ -243,7 +246,8 @@ class GatedStack(nnx.Module):
         return GatedCarry(states, self.norm(x))
 
     def _positions(self, first: int, num_steps: int, length: Array) -> Array:
-        return self.position(first, num_steps, length) + self.first.bias[...]
+        positions = self.position(first, num_steps, length)
+        return positions + aligned(self.first.bias[...], positions)
 
     def _factors(self, keys: PRNGKeyArray | None, rate: float, shape: tuple[int, ...]):
         if keys is None or rate == 0.0:

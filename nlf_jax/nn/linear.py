@@ -1,9 +1,13 @@
 """Linear maps with an explicit initial range and explicit matrix products."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
+
+from nlf_jax.nn.axes import aligned
 
 FULL_PRECISION = jax.lax.Precision.HIGHEST
 # For factors that are bfloat16 already: one pass on a TPU, TF32 on a GPU, both without a further
@@ -13,7 +17,7 @@ _ONE_PASS = jax.lax.Precision.DEFAULT
 
 def uniform(rngs: nnx.Rngs, shape: tuple[int, ...], bound: float) -> nnx.Param:
     """Parameter drawn from U(-bound, bound)."""
-    return nnx.Param(jax.random.uniform(rngs.params(), shape, minval=-bound, maxval=bound))
+    return nnx.Param(jax.random.uniform(rngs.params(), shape, jnp.float32, -bound, bound))
 
 
 def project(
@@ -28,7 +32,7 @@ def project(
         products: "float32", or "bfloat16": both factors are rounded to that and their products
             added up in float32. A gradient is a product with the other factor, and rounded too.
     """
-    rows = x.reshape(-1, x.shape[-1])
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     if products == "bfloat16":
         product = jnp.matmul(_rounded(rows), _rounded(weight), precision=_ONE_PASS)
     else:
@@ -54,7 +58,9 @@ def look_up(table: Float[Array, "N F"], index: Int[Array, "*n"]) -> Float[Array,
 @look_up.defjvp
 def _look_up_jvp(primals, tangents):
     (table, index), (table_dot, _) = primals, tangents
-    return look_up(table, index), project(jax.nn.one_hot(index, table.shape[0]), table_dot)
+    return look_up(table, index), project(
+        jax.nn.one_hot(index, table.shape[0], dtype=table.dtype), table_dot
+    )
 
 
 class Linear(nnx.Module):
@@ -81,7 +87,7 @@ class Linear(nnx.Module):
         self.bias = uniform(rngs, (out_size,), bias)
 
     def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
-        return self.product(x) + self.bias[...]
+        return self.product(x) + aligned(self.bias[...], x)
 
     def product(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         """``x W``, for where the bias is added later."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from nlf_jax.nn.axes import aligned
 from nlf_jax.nn.linear import project, uniform
 from nlf_jax.nn.position import PositionEmbedding
 from nlf_jax.nn.recurrence import LSTMState, lstm, lstm_step, zero_state
@@ -137,7 +138,7 @@ class LSTM(nnx.Module):
         """
         new, h = [], gates
         for layer, (cell, state) in enumerate(zip(self.cells, states, strict=True)):
-            gates = gates if layer == 0 else cell.gates(h) + cell.bias
+            gates = gates if layer == 0 else cell.gates(h) + aligned(cell.bias, h)
             new.append(cell.step(gates, state))
             h = new[-1].hidden if dropout is None else new[-1].hidden * dropout[layer]
         return new, h
@@ -156,7 +157,8 @@ def dropout_factors(
     draw = partial(jax.random.bernoulli, p=1.0 - rate, shape=sizes)
     for _ in range(keys.ndim):
         draw = jax.vmap(draw)
-    return jnp.moveaxis(draw(keys), (-2, -3), (0, 1)) / (1.0 - rate)
+    kept = jnp.moveaxis(draw(keys), (-2, -3), (0, 1))
+    return kept.astype(jnp.float32) / (1.0 - rate)
 
 
 def of_following_steps(
@@ -221,4 +223,5 @@ def _gate_positions(max_length: int, hidden: int, rngs: nnx.Rngs):
 def _position_gates(cell: LSTMCell, position, first, num_steps, length, longest) -> Array:
     if position is None:
         return jnp.broadcast_to(cell.bias, (num_steps, *jnp.shape(length), cell.bias.size))
-    return position(first, num_steps, length, longest=longest) + cell.bias
+    gates = position(first, num_steps, length, longest=longest)
+    return gates + aligned(cell.bias, gates)

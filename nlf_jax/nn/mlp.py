@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from nlf_jax.nn.axes import aligned
 from nlf_jax.nn.linear import Linear, project, uniform
 
 
@@ -74,7 +75,8 @@ class MaskedMLP(nnx.Module):
         self.layers = nnx.List([Linear(i, o, bound=bound, rngs=rngs) for i, o in pairwise(sizes)])
         self.out_weight = uniform(rngs, (hidden, size, num_outputs), out_bound)
         self.out_bias = uniform(rngs, (size, num_outputs), out_bound)
-        self.direct = nnx.Param(jnp.zeros((size, size, num_outputs))) if direct else None
+        no_weights = jnp.zeros((size, size, num_outputs), jnp.float32)
+        self.direct = nnx.Param(no_weights) if direct else None
 
     @property
     def order(self) -> np.ndarray:
@@ -88,9 +90,11 @@ class MaskedMLP(nnx.Module):
         degrees, below = made_degrees(self.size, self.hidden), self.order
         h, shift = y, project(context, self.context[...])
         for layer in self.layers:
-            h = jax.nn.relu(_masked(h, layer.weight[...], below, degrees) + layer.bias[...] + shift)
+            h = _masked(h, layer.weight[...], below, degrees)
+            h = jax.nn.relu(h + aligned(layer.bias[...], h) + shift)
             below, shift = degrees, 0.0
-        outputs = _masked(h, self.out_weight[...], degrees, self.order - 1) + self.out_bias[...]
+        outputs = _masked(h, self.out_weight[...], degrees, self.order - 1)
+        outputs += aligned(self.out_bias[...], outputs)
         if self.direct is not None:
             outputs += _masked(y, self.direct[...], self.order, self.order - 1)
         return outputs

@@ -18,8 +18,9 @@ def step_mask(length: Int[Array, "*B"], num_steps: int) -> Bool[Array, "T *B"]:
 
 def steps_left(length: Int[Array, "*B"], first: int, num_steps: int) -> Int[Array, "T *B"]:
     """``length - 1 - t`` for the steps t from ``first`` on: how many steps follow t."""
-    steps = jnp.arange(first, first + num_steps)
-    return length - 1 - jnp.expand_dims(steps, range(1, 1 + jnp.ndim(length)))
+    steps = jnp.arange(first, first + num_steps, dtype=jnp.int32)
+    length = jnp.asarray(length)
+    return length[None] - 1 - jnp.expand_dims(steps, range(1, 1 + length.ndim))
 
 
 def position_one_hot(
@@ -27,8 +28,9 @@ def position_one_hot(
 ) -> Float[Array, "T *B 2*max_length"]:
     """``concat(one_hot(t), one_hot(length - 1 - t))`` for every step t; all zero past the end."""
     left = steps_left(length, 0, num_steps)
-    encode = lambda index: jax.nn.one_hot(index, max_length)  # noqa: E731
-    return jnp.concatenate([encode(length - 1 - left), encode(left)], axis=-1)
+    encode = lambda index: jax.nn.one_hot(index, max_length, dtype=jnp.float32)  # noqa: E731
+    from_start = jnp.asarray(length)[None] - 1 - left
+    return jnp.concatenate([encode(from_start), encode(left)], axis=-1)
 
 
 class PositionEmbedding(nnx.Module):

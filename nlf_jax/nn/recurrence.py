@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from nlf_jax.nn.axes import aligned, varying_like
 from nlf_jax.nn.linear import project
 
 # What a state adds to the gates.
@@ -33,7 +34,7 @@ class LSTMState(NamedTuple):
 
 def zero_state(*shape: int) -> LSTMState:
     """The all-zero state of a shape [*B, H]."""
-    return LSTMState(jnp.zeros(shape), jnp.zeros(shape))
+    return LSTMState(jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32))
 
 
 def _activate(gates: Float[Array, "*B 4H"]) -> Float[Array, "*B 4H"]:
@@ -42,6 +43,7 @@ def _activate(gates: Float[Array, "*B 4H"]) -> Float[Array, "*B 4H"]:
     XLA on a CPU makes of three sigmoids and a tanh a kernel that is four times slower.
     """
     scale = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), gates.shape[-1] // 4)
+    scale = aligned(scale, gates)
     return jnp.tanh(gates * scale) * scale + (1 - scale)
 
 
@@ -182,4 +184,5 @@ def lstm(
     shape = (*gates_x.shape[1:-1], weight.shape[0])
     initial = jax.tree.map(lambda state: jnp.broadcast_to(state, shape), initial)
     keep = mask[..., None].astype(gates_x.dtype)
+    initial = varying_like(initial, gates_x, offset, weight, keep)
     return _lstm(reverse, products, gates_x, offset, weight, initial, keep)

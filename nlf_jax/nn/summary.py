@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from nlf_jax.nn.axes import aligned
 from nlf_jax.nn.gated import GatedStack
 from nlf_jax.nn.linear import Linear
 from nlf_jax.nn.lstm import LSTM, dropout_factors, of_following_steps
@@ -70,11 +71,12 @@ class InitialState(nnx.Module):
     def __init__(self, hidden: int, num_layers: int, max_length: int, *, rngs: nnx.Rngs):
         self.hidden, self.num_layers = hidden, num_layers
         self.position = PositionEmbedding(max_length, hidden, bound=0.07, rngs=rngs)
-        self.bias = nnx.Param(jnp.zeros(hidden))
+        self.bias = nnx.Param(jnp.zeros(hidden, jnp.float32))
         self.out = Linear(hidden, 2 * num_layers * hidden, rngs=rngs)
 
     def __call__(self, length: Int[Array, "*B"]) -> list[LSTMState]:
-        h = self.position(0, 1, length)[0] + self.bias[...]
+        h = self.position(0, 1, length)[0]
+        h += aligned(self.bias[...], h)
         states = self.out(jax.nn.relu(h)).reshape(*h.shape[:-1], self.num_layers, self.hidden, 2)
         layers = range(self.num_layers)
         return [LSTMState(states[..., k, :, 0], states[..., k, :, 1]) for k in layers]
@@ -148,7 +150,7 @@ class LSTMSummariser:
     def _first(self, length: Array, shape: tuple[int, ...], factors: Array | None) -> LSTMCarry:
         sizes = (*shape[1:], self.hidden_size)
         if self.initial_state is None:
-            zeros = jnp.zeros(sizes)
+            zeros = jnp.zeros(sizes, jnp.float32)
             return LSTMCarry([LSTMState(zeros, zeros) for _ in self.lstm.cells], zeros)
         broadcast = lambda state: jnp.broadcast_to(state, sizes)  # noqa: E731
         states = jax.tree.map(broadcast, self.initial_state(length))

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
@@ -38,8 +39,8 @@ class Scores(NamedTuple):
         elbo: the bound at KL weight 1, log p(T) included.
         reconstruction: E_q log p(x|z).
         kl: unweighted.
-        length_log_prob: log p(T).
-        nll: the importance-weighted -log p(x); None where it was not asked for.
+        length_log_prob: log p(T); -inf for a length that the prior takes for impossible.
+        nll_no_length: the importance-weighted -log p(x | T); None where it was not asked for.
     """
 
     lengths: np.ndarray
@@ -47,13 +48,20 @@ class Scores(NamedTuple):
     reconstruction: np.ndarray
     kl: np.ndarray
     length_log_prob: np.ndarray
-    nll: np.ndarray | None
+    nll_no_length: np.ndarray | None
+
+    @property
+    def impossible(self) -> int:
+        """How many sequences have a length of probability 0, such as training never saw."""
+        return int(np.isneginf(self.length_log_prob).sum())
 
     def summary(self) -> dict[str, float]:
         """Per symbol: ``<name>_nats`` and ``_bits``, with the standard error over sequences.
 
         All are costs: the ELBO, the reconstruction and the length term change sign. All are
-        divided by T + 1, but for ``nll_no_length``: -log p(x | T) divided by T.
+        divided by T + 1, but for ``nll_no_length``: -log p(x | T) divided by T. Where sequences are
+        ``impossible``, their number is there too: ELBO, length term and NLL are infinite then, and
+        have no standard error.
         """
         per_symbol, per_step = self.lengths + 1, self.lengths
         costs = {
@@ -62,10 +70,10 @@ class Scores(NamedTuple):
             "kl": (self.kl, per_symbol),
             "length": (-self.length_log_prob, per_symbol),
         }
-        if self.nll is not None:
-            costs["nll"] = (self.nll, per_symbol)
-            costs["nll_no_length"] = (self.nll + self.length_log_prob, per_step)
-        values: dict[str, float] = {}
+        if self.nll_no_length is not None:
+            costs["nll"] = (self.nll_no_length - self.length_log_prob, per_symbol)
+            costs["nll_no_length"] = (self.nll_no_length, per_step)
+        values: dict[str, float] = {"impossible": self.impossible} if self.impossible else {}
         for name, (nats, symbols) in costs.items():
             mean, error = ratio_with_error(nats, symbols)
             values |= {f"{name}_nats": mean, f"{name}_bits": mean / math.log(2)}
@@ -151,17 +159,18 @@ def num_parameters(model: SequenceModel) -> int:
 
 @partial(jax.jit, static_argnums=(4, 5, 6))
 def _score_batch(model, x, lengths, key, elbo_samples: int, nll_samples: int, mesh: Mesh):
-    """The lengths, the ELBO and the NLL or None, on every device."""
+    """The lengths, the ELBO and the NLL given the length or None, on every device."""
 
     def score_rows(x, lengths, elbo_keys, nll_keys, model):
         bound = objectives.elbo(model, x, lengths, elbo_keys, num_samples=elbo_samples)
         if nll_samples == 0:
             return lengths, bound, None
+        given_length = model.replace(length_log_prob=jnp.zeros_like(model.length_log_prob))
         return (
             lengths,
             bound,
             objectives.importance_weighted_nll(
-                model, x, lengths, nll_keys, num_samples=nll_samples
+                given_length, x, lengths, nll_keys, num_samples=nll_samples
             ),
         )
 
@@ -182,4 +191,5 @@ def _join(collected: list[tuple[np.ndarray, Any, np.ndarray | None]]) -> Scores:
         for name in ("elbo", "reconstruction", "kl", "length_log_prob")
     }
     nll = None if collected[0][2] is None else join([nll for _, _, nll in collected])
-    return Scores(lengths=join([lengths for lengths, _, _ in collected]), nll=nll, **elbo)
+    lengths = join([lengths for lengths, _, _ in collected])
+    return Scores(lengths=lengths, nll_no_length=nll, **elbo)

@@ -16,12 +16,13 @@ from jax.sharding import Mesh
 from nlf_jax.data import batching, lengths
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
+from nlf_jax.files import read_rows
 from nlf_jax.mesh import make_mesh, replicate, shard_rows
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import agreed, broadcast, on_primary
-from nlf_jax.training.metrics import FetchedStep, StepInfo, Window, summarise
+from nlf_jax.training.metrics import FILE_NAME, FetchedStep, StepInfo, Window, summarise
 from nlf_jax.training.progress import HostState
 from nlf_jax.training.record import Record
 from nlf_jax.training.state import (
@@ -31,6 +32,7 @@ from nlf_jax.training.state import (
     init_optimizer,
     make_optimizer,
     make_train_step,
+    make_use_of_rest,
 )
 from nlf_jax.training.units import unit_of
 
@@ -49,6 +51,10 @@ class Trainer:
         workdir: where checkpoints and metrics go; a run found there is gone on with.
         mesh: devices that share each batch; None for all.
         show_progress: on the terminal.
+
+    Attributes:
+        step: of training, so far.
+        is_over: whether the run was complete, validation included, when it was found.
 
     Raises:
         UserError: as ``CheckpointStore``, or the data don't fit the config.
@@ -77,13 +83,17 @@ class Trainer:
         self._updates = Updates(**{name: getattr(config, name) for name in Updates._fields})
         self._mesh = mesh or make_mesh()
         self._train_step = make_train_step(self._updates, config.elbo_samples, self._mesh)
+        several = self._updates.accumulate > 1
+        self._use_rest = make_use_of_rest(self._updates, self._mesh) if several else None
         self.host = HostState(schedules.Plateau(config.learning_rate))
         self.state = replicate(broadcast(self._create_state()), self._mesh)
         self.step = 0
         self._record = Record(workdir, self._unit, show_progress)
         try:
             self._resume()
-            self._record.start(self.num_steps, self.step, self.host)
+            self.is_over = self._is_over(workdir / FILE_NAME)
+            if not self.is_over:
+                self._record.start(self.num_steps, self.step, self.host)
         except BaseException:
             self._record.close()
             raise
@@ -100,11 +110,14 @@ class Trainer:
         """Trains to the end of the last epoch, or until ``should_stop``, and saves.
 
         Returns:
-            Whether the run is complete.
+            Whether the run is complete; one that was so before is left as it is.
 
         Raises:
             UserError: 10 steps in a row were skipped, or a checkpoint cannot be written.
         """
+        if self.is_over:
+            self._record.close()
+            return True
         try:
             done = self._run(agreed(should_stop))
             self._report(self._window.fetch())
@@ -133,6 +146,8 @@ class Trainer:
             self.state, x, row_lengths, np.float32(rate), np.float32(weight)
         )
         self.step += 1
+        if self._use_rest is not None and self.step % self._steps_per_epoch == 0:
+            self.state = self._use_rest(self.state, np.float32(rate))
         info = StepInfo(self.step, batch.index, int(epoch), weight, rate)
         self._report(self._window.add(info, metrics))
         self._record.advance()
@@ -230,6 +245,19 @@ class Trainer:
         self.step, self.state = restored.step, replicate(restored.state, self._mesh)
         self.host = HostState.from_json(restored.meta["host"])
         self._batches.set_state(restored.meta["data"])
+
+    def _is_over(self, metrics: Path) -> bool:
+        """Whether the last epoch was validated, of which the checkpoint before knows nothing.
+
+        Its row in the metrics is written after all else.
+        """
+        last = {"split": "valid", "epoch": self._config.num_epochs - 1}
+
+        def has_row() -> bool:
+            rows = read_rows(metrics) if metrics.exists() else []
+            return any(last.items() <= row.items() for row in rows)
+
+        return self.step >= self.num_steps and on_primary(has_row)
 
     def _create_state(self) -> TrainState:
         network = create_network(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from nlf_jax import objectives
 from nlf_jax.mesh import AXIS, ROWS, WHOLE, make_mesh, over_rows, replicated
@@ -68,7 +68,8 @@ class Updates(NamedTuple):
     Attributes:
         optimizer: "adam" or "sgd".
         grad_clip: gradients are scaled down to this global norm first.
-        accumulate: n: each n-th step uses the mean of the last n gradients, the others do nothing.
+        accumulate: n: each n-th step uses the mean of the last n gradients, the others do nothing
+            (but see ``make_use_of_rest``).
         adam_b2: decay of Adam's mean square.
         weight_decay: decoupled (Loshchilov & Hutter, 2019), of arrays of two or more axes.
         average: decay of the average of the network that is scored; 0 scores the network itself. It
@@ -156,6 +157,37 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0, out_shardings=replicated(mesh))
 
 
+@cache
+def make_use_of_rest(
+    updates: Updates, mesh: Mesh | None = None
+) -> Callable[[TrainState, ArrayLike], TrainState]:
+    """The compiled update ``(state, learning_rate) -> state`` by gradients that wait for others.
+
+    At the end of an epoch fewer than ``accumulate`` may have come since the last update; their mean
+    is used. The state passed in is donated. Without any it is as it was.
+    """
+    optimizer = make_optimizer(updates._replace(accumulate=1))
+
+    def use_rest(state: TrainState, learning_rate) -> TrainState:
+        trained, waiting = _trained(state), state.opt_state
+
+        def update():
+            grads, inner = waiting.acc_grads, waiting.inner_opt_state
+            network, inner = _updated(optimizer, grads, inner, trained, learning_rate)
+            return network, waiting._replace(
+                mini_step=jnp.zeros_like(waiting.mini_step),
+                gradient_step=waiting.gradient_step + 1,
+                inner_opt_state=inner,
+                acc_grads=optax.tree.zeros_like(grads),
+            )
+
+        there_are = waiting.mini_step > 0
+        updated = jax.lax.cond(there_are, update, lambda: (trained, waiting))
+        return _with_updated(state, updated, there_are, updates.average)
+
+    return jax.jit(use_rest, donate_argnums=0, out_shardings=replicated(mesh or make_mesh(1)))
+
+
 def _loss_and_gradient(x, lengths, keys, model: SequenceModel, kl_weight, *, num_samples: int):
     """The sums of ``StepMetrics`` and the gradient, of all devices' rows together."""
     num_rows = jax.lax.psum((lengths > 0).sum(), AXIS)
@@ -175,11 +207,14 @@ def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[
     trained = _trained(state)
 
     def update():
-        directions, opt_state = optimizer.update(grads, state.opt_state, trained)
-        steps = optax.tree.scale(-learning_rate, directions)
-        return optax.apply_updates(trained, steps), opt_state
+        return _updated(optimizer, grads, state.opt_state, trained, learning_rate)
 
     return jax.lax.cond(finite, update, lambda: (trained, state.opt_state))
+
+
+def _updated(optimizer, grads, opt_state, trained, learning_rate) -> tuple[PyTree, PyTree]:
+    directions, opt_state = optimizer.update(grads, opt_state, trained)
+    return optax.apply_updates(trained, optax.tree.scale(-learning_rate, directions)), opt_state
 
 
 def _trained(state: TrainState) -> PyTree:
@@ -195,17 +230,19 @@ def _averaged(state: TrainState, network: PyTree, finite, decay: float) -> PyTre
 
 def _advance(state: TrainState, updated: tuple[PyTree, PyTree], finite, decay: float) -> TrainState:
     """The next state, its counters moved."""
-    network, opt_state = updated
-    raw = None if state.raw is None else network
-    scored = network if raw is None else _averaged(state, network, finite, decay)
-    return state.replace(
-        model=state.model.replace(network=scored),
-        raw=raw,
-        opt_state=opt_state,
+    return _with_updated(state, updated, finite, decay).replace(
         step=state.step + 1,
         skipped=state.skipped + ~finite,
         skipped_in_a_row=jnp.where(finite, 0, state.skipped_in_a_row + 1),
     )
+
+
+def _with_updated(state: TrainState, updated: tuple[PyTree, PyTree], moved, decay: float):
+    """The state with network and optimiser state after an update, if it ``moved`` them."""
+    network, opt_state = updated
+    raw = None if state.raw is None else network
+    scored = network if raw is None else _averaged(state, network, moved, decay)
+    return state.replace(model=state.model.replace(network=scored), raw=raw, opt_state=opt_state)
 
 
 def _sums(loss, elbo, lengths) -> dict[str, Array]:

@@ -175,3 +175,13 @@ def test_shapes(seed, size, hidden, layers, reverse, kind):
     (_, log_det), (x_back, log_det_back) = jax.jit(both_ways)(bijector, x, jnp.ones(CONTEXT))
     np.testing.assert_allclose(x_back, x, atol=1e-4)
     np.testing.assert_allclose(log_det_back, -log_det, atol=1e-4)
+
+
+@pytest.mark.parametrize("context", [0, 3])
+def test_one_context_for_all_events(context):
+    """A batch axis of size 1, also of a context that has no numbers; traced only."""
+    flow = MaskedAutoregressive(2, context, 4, 2, NLSQ, reverse=True, rngs=nnx.Rngs(0))
+    of_all = jnp.zeros((1, context))
+    for function in (flow.forward_and_log_det, flow.inverse_and_log_det):
+        y, log_det = jax.eval_shape(function, jnp.zeros((5, 2)), of_all)
+        assert (y.shape, log_det.shape) == ((5, 2), (5,))

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import nlsq_accuracy
-from benchmarks.nlsq_accuracy import forward64, inverse64, ulps
+from benchmarks.nlsq_accuracy import forward64, inverse64, parameters64, ulps
+from nlf_jax.bijectors.root_finding import bump
 from nlf_jax.bijectors.scalar import (
     AFFINE,
+    MAX_RAW_LOG_SCALE,
     NLSQ,
     TRANSFORMS,
     inverted,
@@ -243,6 +245,55 @@ def test_first_derivatives_are_finite_at_any_corner(transform, direction):
     for x in (-1e3, 0.0, 1e-3, 1e3):
         v = np.concatenate([raw, np.full_like(raw[:, :1], x)], axis=1)
         assert all(np.isfinite(result).all() for result in both(v))
+
+
+def far_points():
+    """Raw parameters and latents [N, 6] where |d y| is beyond 1e12 and b y is float32."""
+    ends = (-70.0, -3.0, 0.0, 3.0, 70.0)
+    far = np.float32([-1e38, -1e27, -1e20, 1e20, 1e27, 1e38])
+    grid = np.meshgrid([0.0, -1e3], ends, [-1e3, 1.0], ends, [0.0, 1e3], far)
+    v = np.stack(grid, axis=-1).reshape(-1, 6).astype(np.float32)
+    _, b, _, d, _ = parameters64(v[:, :5])
+    fits = np.maximum(np.abs(v[:, 5]), b * np.abs(v[:, 5])) < 1e38
+    far = np.abs(d * np.float64(v[:, 5]))
+    assert np.sum(fits & (far > 1e39)) > 50
+    return v[fits & (far > 1e12)]
+
+
+@each_direction
+def test_nlsq_is_affine_far_out(direction):
+    """With its derivatives: log_det +- log b, x = a + b y, although (d y + g)^2 is not float32."""
+    v = far_points()
+    (a, b, *_), y = parameters64(v[:, :5]), np.float64(v[:, 5])
+    sign, slope, expected = 1, b, a + b * y
+    if direction == "forward_and_log_det":
+        v[:, 5] = expected
+        sign, slope, expected = -1, 1 / b, (np.float64(v[:, 5]) - a) / b
+    function = on_vector(NLSQ, direction)
+    values, derivatives = jax.jit(jax.vmap(lambda v: (function(v), jax.jacrev(function)(v))))(v)
+    inside = np.abs(v[:, 1]) < MAX_RAW_LOG_SCALE
+    by_log_b = 0.4 * np.where(inside, 1.0, 0.5)
+    np.testing.assert_allclose(values[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(values[:, 1], sign * np.log(b), rtol=1e-6)
+    from_a = 1 if sign > 0 else -1 / b
+    from_b = by_log_b * (b * y if sign > 0 else -expected)
+    first = np.stack([from_a + 0 * b, from_b, slope], axis=-1)
+    np.testing.assert_allclose(derivatives[:, 0][:, [0, 1, 5]], first, rtol=1e-5)
+    np.testing.assert_allclose(derivatives[:, 1, 1], sign * by_log_b, rtol=1e-6)
+    np.testing.assert_allclose(np.delete(derivatives[:, 1], 1, axis=1), 0, atol=1e-20)
+
+
+def test_nlsq_log_det_where_the_argument_overflows():
+    raw, y = jnp.array([0.0, 0.0, 1.0, 70.0, 0.0]), jnp.float32(1e27)
+    assert NLSQ.inverse_and_log_det(raw, y)[1] == 0.0
+
+
+def test_derivative_of_a_bump_is_there_where_autodiff_would_lose_it():
+    """``-2 k u / (1 + u^2)^2`` at u with a fourth power that is not float32."""
+    u = np.float32([-1e4, 1e10, 3e11, 1e19])
+    slope = jax.vmap(jax.grad(bump, argnums=1))(np.full_like(u, 1.5), u)
+    wide = np.float64(u)
+    np.testing.assert_allclose(slope, -3 * wide / (1 + wide**2) ** 2, rtol=1e-5, atol=1e-37)
 
 
 # Elementwise, and compiled

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 import nlf_jax
 from nlf_jax.bijectors.base import standard_normal_log_prob
@@ -216,3 +217,18 @@ def test_a_factorised_posterior_scores_and_draws(emission):
     )
     assert np.isfinite(np.asarray(jax.jit(elbo)(model, x, lengths, KEY).elbo)).all()
     assert nlf_jax.sample(model, KEY, num_samples=2, length=4).symbols.shape[:2] == (2, 4)
+
+
+@each_emission
+def test_codes_drawn_with_their_symbols_are_the_flow_s_of_standard_normal_noise(emission):
+    prior = codebook(emission, code_width=0.6).network.prior
+    summaries = jax.random.normal(KEY, (4000, 3)) * 0 + jnp.array([0.3, -1.0, 0.8])
+    context = prior.flow_context(summaries, jnp.float32(0.7))
+    noise = jax.random.normal(
+        jax.random.key(1), (4000, prior.encode(make_batch(emission)[0]).mean.shape[-1])
+    )
+    _, z = jax.jit(prior.draw)(context, jax.random.split(KEY, 4000), noise)
+    back, _ = jax.jit(prior.flow.inverse_and_log_det)(z, context)
+    for noise_d in np.asarray(back).T:
+        assert scipy.stats.kstest(noise_d, "norm").pvalue > 1e-3
+    np.testing.assert_allclose(np.cov(back.T), np.eye(back.shape[1]), atol=0.08)

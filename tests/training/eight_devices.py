@@ -6,6 +6,7 @@ import pytest
 
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_rows
+from nlf_jax.latents import continue_from, interpolate, reconstruct
 from nlf_jax.mesh import make_mesh
 from nlf_jax.sampling import sample
 from nlf_jax.training import evaluate
@@ -54,7 +55,7 @@ def test_half_a_run_on_eight_devices_and_half_on_one_ends_as_on_one(runs):
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-5)
 
 
-def test_scores_and_samples_do_not_depend_on_the_devices(runs, corpus):
+def test_scores_do_not_depend_on_the_devices(runs, corpus):
     model = runs[0].state.model
     key = jax.random.key(5)
     scores = [
@@ -66,7 +67,23 @@ def test_scores_and_samples_do_not_depend_on_the_devices(runs, corpus):
     assert len(scores[0].elbo) == 12
     for one, eight in zip(scores[0][:-1], scores[1][:-1], strict=True):
         np.testing.assert_allclose(eight, one, rtol=2e-5, atol=2e-6)
-    expected = sample(model, key, num_samples=3)
-    found = sample(model, key, num_samples=3, mesh=make_mesh(8))
-    for a, b in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_drawn_does_not_depend_on_the_devices(runs, corpus):
+    model, key = runs[0].state.model, jax.random.key(5)
+    first, second = corpus.splits["test"][:2]
+    drawings = {
+        "sample": lambda mesh: sample(model, key, num_samples=3, mesh=mesh),
+        "reconstruct": lambda mesh: reconstruct(
+            model, first[None], [len(first)], key, greedy=False, mesh=mesh
+        ),
+        "interpolate": lambda mesh: interpolate(
+            model, first, second, key, num_points=3, greedy=False, mesh=mesh
+        ),
+        "continue_from": lambda mesh: continue_from(
+            model, first[:1], key, num_samples=3, num_proposals=2, mesh=mesh
+        ),
+    }
+    for name, draw in drawings.items():
+        for a, b in zip(draw(None), draw(make_mesh(8)), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=name)

@@ -40,6 +40,21 @@ def test_score_is_total_nats_over_total_symbols(model, rows):
     assert sum(parts) == pytest.approx(summary["elbo_nats"], rel=1e-6)
 
 
+def test_a_length_never_seen_is_told_and_leaves_the_score_given_the_length(model, rows):
+    how = {"batch_size": 4, "buckets": (3, 5), "nll_samples": 2}
+    finite = evaluate.score(model, rows, jax.random.key(0), **how).summary()
+    prior = model.length_log_prob.at[np.array([3, 5])].set(-jnp.inf)
+    model = model.replace(length_log_prob=prior)
+    summary = evaluate.score(model, rows, jax.random.key(0), **how).summary()
+    assert "impossible" not in finite
+    assert summary["impossible"] == 3
+    infinite = {name for name, value in summary.items() if value == np.inf}
+    assert infinite == {f"{n}_{u}" for n in ("elbo", "length", "nll") for u in ("nats", "bits")}
+    for name in ("nll_no_length", "reconstruction", "kl"):
+        for unit in ("nats", "bits", "bits_standard_error"):
+            assert summary[f"{name}_{unit}"] == finite[f"{name}_{unit}"]
+
+
 def test_stops_between_batches(model, rows):
     answers = iter([False, True])
     stop = lambda: next(answers)  # noqa: E731

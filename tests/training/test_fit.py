@@ -63,6 +63,7 @@ def test_piano_rolls(tmp_path):
         (["a"], {}, "at least two"),
         (["ab", ""], {}, "sequence 1 is not a string of at least one character"),
         (["ab", 3], {}, "sequence 1 is not a string"),
+        (["ab", "c\x1bd"], {}, "sequence 1 has the control character .* at position 1"),
         ([[0, 1], [0.5, 1.0]], {}, "float64"),
         ([[0, -1], [0, 1]], {}, "ids from -1"),
         ([[0, 1], []], {}, "sequence 1 has shape .* type float64"),

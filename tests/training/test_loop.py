@@ -8,7 +8,7 @@ import pytest
 from nlf_jax.data import batching
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_rows
-from nlf_jax.training import checkpoint_reading, schedules, workdir
+from nlf_jax.training import checkpoint_reading, evaluate, schedules, workdir
 
 
 def train(trainer, num_steps=None):
@@ -21,15 +21,19 @@ def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize(("model", "buckets"), [("lstm", (5,)), ("af_scf", ())])
+@pytest.mark.parametrize(("model", "buckets", "accumulate"), [("lstm", (5,), 1), ("af_scf", (), 3)])
 def test_stopped_anywhere_and_resumed_ends_with_the_same_bits(
-    model, buckets, make_config, make_trainer, final_arrays, tmp_path
+    model, buckets, accumulate, make_config, make_trainer, final_arrays, tmp_path
 ):
     # Plateau divisions, the KL ramp and dropout are all in these 15 steps; the parts stop in
     # different epochs, and some of the questions are asked in the middle of a validation.
-    config = make_config(model, learning_rate=0.5, dropout=0.2, buckets=buckets)
+    # An epoch is 5 or 6 steps, so that with ``accumulate`` some gradients are left over.
+    changes = {"learning_rate": 0.5, "dropout": 0.2, "buckets": buckets, "accumulate": accumulate}
+    config = make_config(model, **changes)
     whole = make_trainer(config, tmp_path / "whole")
     assert train(whole)
+    if accumulate > 1:
+        assert [int(n) for n in whole.state.opt_state[:2]] == [0, 6]
     for asked in (0, 3, 2, 6, 9):
         part = make_trainer(config, tmp_path / "parts")
         assert not train(part, asked)
@@ -49,14 +53,19 @@ def rows_of(workdir):
     return [[row.get(name) for name in names] for row in kept]
 
 
-def test_completed_run_is_not_trained_again(make_config, make_trainer, final_arrays, tmp_path):
+def test_completed_run_is_neither_trained_nor_validated_again(
+    make_config, make_trainer, final_arrays, monkeypatch, tmp_path
+):
     config = make_config(num_epochs=1)
     first = make_trainer(config, tmp_path)
     train(first)
     rows = (tmp_path / "metrics.jsonl").read_text().count("\n")
+    best = (tmp_path / "best.json").read_text()
     second = make_trainer(config, tmp_path)
     assert second.step == second.num_steps
+    monkeypatch.setattr(evaluate, "score", None)
     assert train(second)
+    assert (tmp_path / "best.json").read_text() == best
     assert same(final_arrays(first), final_arrays(second))
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == rows
 

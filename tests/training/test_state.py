@@ -10,7 +10,13 @@ from nlf_jax import objectives
 from nlf_jax.mesh import make_mesh, replicate
 from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training.arrays import to_arrays
-from nlf_jax.training.state import Updates, create_state, make_optimizer, make_train_step
+from nlf_jax.training.state import (
+    Updates,
+    create_state,
+    make_optimizer,
+    make_train_step,
+    make_use_of_rest,
+)
 
 X = np.array([[2, 3, 4, 5], [3, 3, 1, 1], [1, 1, 1, 1]], np.int32)
 LENGTHS = np.array([4, 2, 0], np.int32)
@@ -125,6 +131,77 @@ def test_accumulated_gradients_make_one_update(model):
         np.testing.assert_array_equal(value, start_at[name])
     twice, _ = step(train_step, once)
     assert any((v != start_at[n]).any() for n, v in to_arrays(twice.model.network).items())
+
+
+def test_gradients_left_over_make_an_update_by_their_mean(model):
+    """Two of three, of which the optimiser's state has the mean; then there are none."""
+    updates = Updates("sgd", 0.1, accumulate=3, average=0.5)
+    state = jax.tree.map(jnp.copy, create_state(model, updates, jax.random.key(7)))
+    mean = jax.tree.map(jnp.ones_like, model.network)
+    waiting = state.opt_state._replace(mini_step=jnp.int32(2), acc_grads=mean)
+    before, norm = to_arrays(model.network), optax.tree.norm(mean)
+    use_rest = make_use_of_rest(updates)
+    state = use_rest(state.replace(opt_state=waiting), np.float32(0.5))
+    for _ in range(2):
+        for name, value in to_arrays(state.raw).items():
+            np.testing.assert_allclose(value, before[name] - 0.05 / norm, rtol=1e-5, atol=1e-7)
+        for name, value in to_arrays(state.model.network).items():
+            np.testing.assert_allclose(value, before[name] - 0.045 / norm, rtol=1e-5, atol=1e-7)
+        assert (int(state.opt_state.mini_step), int(state.opt_state.gradient_step)) == (0, 1)
+        assert not any(leaf.any() for leaf in jax.tree.leaves(state.opt_state.acc_grads))
+        state = use_rest(state, np.float32(0.5))
+
+
+@jax.custom_jvp
+def without_derivative(x):
+    return jnp.zeros_like(x)
+
+
+without_derivative.defjvp(
+    lambda primals, tangents: (jnp.zeros_like(*primals), jnp.nan * tangents[0])
+)
+
+
+def test_step_with_a_finite_loss_is_skipped_for_its_gradient(model, monkeypatch):
+    loss = objectives.training_loss
+
+    def poisoned(model, *arguments, **options):
+        value, bound = loss(model, *arguments, **options)
+        return value + without_derivative(model.network.out.bias[0]), bound
+
+    monkeypatch.setattr(objectives, "training_loss", poisoned)
+    state = replicate(create_state(model, Updates("sgd", 0.123), jax.random.key(7)), make_mesh(1))
+    before = to_arrays(state.model.network)
+    state, metrics = step(make_train_step(Updates("sgd", 0.123), num_samples=1), state)
+    assert np.isfinite(metrics.loss)
+    assert (bool(metrics.skipped), int(state.skipped)) == (True, 1)
+    after = to_arrays(state.model.network)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+# The other models are made of the same parts.
+@pytest.mark.parametrize("name", ["af_scf", "iaf_scf", "af_af", "af_codebook", "gated"])
+def test_steps_from_weights_far_too_large_are_finite_or_skipped(name, make_config):
+    # Small programs, which compile quickly.
+    small = {"posterior": "factorised", "flow_layers": 1, "flow_hidden_layers": 1, "lstm_layers": 1}
+    config = make_config(name, hidden=8, embedding=8, latent=4, **small).network
+    network = create_network(config, num_symbols=6, max_length=4, key=jax.random.key(0))
+    for factor in (10.0, 1e12):
+        large = jax.tree.map(lambda leaf, factor=factor: factor * leaf, network)
+        length_log_prob = jnp.full(5, np.log(0.2), jnp.float32)
+        state, train_step = start(SequenceModel(large, length_log_prob), "adam")
+        before = to_arrays(state)
+        state, metrics = step(train_step, state, rate=1e-3)
+        after = to_arrays(state)
+        assert all(np.isfinite(value).all() for value in after.values())
+        changed = {name for name in before if not np.array_equal(before[name], after[name])}
+        if metrics.skipped:
+            assert changed == {"step", "skipped", "skipped_in_a_row"}
+        else:
+            assert np.isfinite(metrics.loss)
+            assert any(name.startswith("model.network") for name in changed)
+    # But the codebook flow's codes are normed.
+    assert bool(metrics.skipped) == (name != "af_codebook")
 
 
 def test_scored_network_is_an_average_of_the_trained_one(model):
