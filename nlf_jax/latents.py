@@ -4,15 +4,18 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from nlf_jax import arguments
+from nlf_jax.arguments import Values
 from nlf_jax.bijectors.recurrent import SequenceContext
 from nlf_jax.errors import UserError
+from nlf_jax.mesh import map_rows, replicate
 from nlf_jax.models import LATENT_MODELS, LanguageModel, LatentVariableModel, SequenceModel
 from nlf_jax.models.base import split_each
 from nlf_jax.nn.position import step_mask
-from nlf_jax.objectives import check_batch
-from nlf_jax.sampling import Samples, check_arguments, padded
+from nlf_jax.sampling import Samples, padded
 
 # A length never seen is next to impossible, but better than none.
 _LOWEST_LENGTH_LOG_PROB = -1e4
@@ -20,36 +23,53 @@ _LOWEST_LENGTH_LOG_PROB = -1e4
 
 def reconstruct(
     model: SequenceModel,
-    x: Array,
-    lengths: Int[Array, "B"],
+    x: Values,
+    lengths: Values,
     key: PRNGKeyArray,
     *,
     greedy: bool = True,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Encode with q(z | x), decode with p(x | z).
 
     Args:
-        x: ids int32 [B, T], or bits [B, T, V]; anything past a row's length is ignored.
-        lengths: steps of every row.
+        model: one with a latent.
+        x: ids [B, T], or bits [B, T, V]; anything past a row's length is ignored.
+        lengths: steps of every row, [B].
+        key: of the batch, or one for each row, [B].
         greedy: z is the posterior's mean and every symbol the most probable one, whatever the key;
             else z and the symbols are drawn.
+        mesh: devices that do a share of the rows each, as for ``sample``.
 
     Raises:
         UserError: the model has no latent, or as for ``elbo``.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> line = model.vocabulary.encode("And the earth was without form,")  # ids [31]
+        >>> rebuilt = nlf_jax.reconstruct(model, line[None], [31], jax.random.key(0))
+        >>> model.vocabulary.decode(*rebuilt)
+        ['And the earth was without form,']
     """
     _require_latent(model)
-    check_batch(model, x, lengths)
-    return _reconstruct(model, x, lengths, key, greedy)
+    x, lengths = arguments.batch(model, x, lengths)
+    keys = arguments.keys(key, len(x))
+    if x.size == 0:
+        return Samples(x, lengths)
+    model = model if mesh is None else replicate(model, mesh)
+    return _reconstruct(model, x, lengths, keys, bool(greedy), mesh)
 
 
 def interpolate(
     model: SequenceModel,
-    a: Array,
-    b: Array,
+    a: Values,
+    b: Values,
     key: PRNGKeyArray,
     *,
     num_points: int = 5,
     greedy: bool = True,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Sequences from ``a`` to ``b`` at even steps; the first and last reconstruct the two.
 
@@ -60,27 +80,38 @@ def interpolate(
     independent draws of the prior, that of every point is one again: no point is less typical.
 
     Args:
-        a: symbols of one sequence, ids int32 [T_a] or bits [T_a, V].
+        model: one with a latent.
+        a: symbols of one sequence, ids [T_a] or bits [T_a, V].
         b: the other, of any length.
+        key: one.
         num_points: with both ends.
         greedy: as for ``reconstruct``.
+        mesh: devices that make a share of the points each, as for ``sample``.
 
     Raises:
         UserError: the model has no latent, num_points is less than 2, or as for ``elbo``.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> line = model.vocabulary.encode("And the earth was without form,")  # ids [31]
+        >>> way = nlf_jax.interpolate(model, line, line[:20], jax.random.key(0), num_points=3)
+        >>> [len(text) for text in model.vocabulary.decode(*way)]
+        [31, 26, 20]
     """
     _require_latent(model)
-    if num_points < 2:
-        raise UserError(f"num_points is {num_points}: at least the two ends are needed")
-    a, b = _one_sequence(model, a), _one_sequence(model, b)
+    num_points, key = arguments.count("num_points", num_points, 2), arguments.one_key(key)
+    a, b = arguments.sequence(model, a), arguments.sequence(model, b)
     longer = max(len(a), len(b))
     ends = [jnp.pad(x, [(0, longer - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (a, b)]
     lengths = jnp.array([len(a), len(b)], jnp.int32)
-    return _interpolate(model, jnp.stack(ends), lengths, key, num_points, greedy)
+    model = model if mesh is None else replicate(model, mesh)
+    return _interpolate(model, jnp.stack(ends), lengths, key, num_points, bool(greedy), mesh)
 
 
 def continue_from(
     model: SequenceModel,
-    opening: Array,
+    opening: Values,
     key: PRNGKeyArray,
     *,
     num_samples: int = 1,
@@ -88,6 +119,7 @@ def continue_from(
     temperature: float | Array = 1.0,
     greedy: bool = False,
     num_proposals: int = 32,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Draw sequences that begin with the k steps of the opening: p(x | x_{1..k}).
 
@@ -102,21 +134,33 @@ def continue_from(
     latents, but they were not chosen for what they let follow. The samples are independent.
 
     Args:
-        opening: ids int32 [k] or bits [k, V].
+        model: a trained one.
+        opening: ids [k] or bits [k, V].
+        key: one, or one for each sample, [N].
+        num_samples: N.
         length: steps of every sample, more than k; None draws from p(T | x_{1..k}, T > k) in the
             same way (for a language model too).
         temperature: as for ``sample``, on what is added; the weights are the model's own.
         greedy: add the most probable symbols given z (for a language model: given the past).
         num_proposals: S; costs that many samples each. Without effect on a language model at a
             length.
+        mesh: devices that draw a share of the samples each, as for ``sample``.
 
     Raises:
         UserError: the opening is empty or as long as a sequence can be, or as for ``sample``.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> line = model.vocabulary.encode("And the earth was without form,")  # ids [31]
+        >>> more = nlf_jax.continue_from(model, line[:8], jax.random.key(0), length=31)
+        >>> model.vocabulary.decode(*more)[0].startswith("And the ")
+        True
     """
-    check_arguments(model, num_samples, length, temperature)
-    if num_proposals < 1:
-        raise UserError(f"num_proposals is {num_proposals}: ask for at least one")
-    opening = _one_sequence(model, opening)
+    num_samples = arguments.count("num_samples", num_samples)
+    num_proposals = arguments.count("num_proposals", num_proposals)
+    length, temperature = arguments.length(model, length), arguments.temperature(temperature)
+    keys, opening = arguments.keys(key, num_samples), arguments.sequence(model, opening)
     longest = model.length_log_prob.shape[0] - 1 if length is None else length
     if len(opening) >= longest:
         raise UserError(
@@ -125,51 +169,75 @@ def continue_from(
     if isinstance(model.network, LanguageModel) and length is not None:
         num_proposals = 1
     counts = (num_samples, num_proposals)
-    return _continue(model, opening, key, counts, length, jnp.float32(temperature), greedy)
-
-
-@partial(jax.jit, static_argnums=4)
-def _reconstruct(model, x, lengths, key, greedy) -> Samples:
-    network = model.network
-    latent_keys, symbol_keys = split_each(jax.random.split(key, len(lengths)))
-    z = _latent(network, jnp.swapaxes(x, 0, 1), lengths, latent_keys, greedy)
-    symbols = network.draw(network.scores(z, lengths), symbol_keys, jnp.ones(()), greedy)
-    return padded(symbols, lengths)
+    model = model if mesh is None else replicate(model, mesh)
+    return _continue(model, opening, keys, temperature, counts, length, bool(greedy), mesh)
 
 
 @partial(jax.jit, static_argnums=(4, 5))
-def _interpolate(model, ends, end_lengths, key, num_points, greedy) -> Samples:
+def _reconstruct(model, x, lengths, keys, greedy, mesh) -> Samples:
+    keys = keys if keys.ndim else jax.random.split(keys, len(lengths))
+    rebuild = partial(_rebuild, greedy=greedy)
+    return map_rows(rebuild, mesh, (x, lengths, keys), model)
+
+
+def _rebuild(rows: tuple[Array, Array, PRNGKeyArray], model, *, greedy: bool) -> Samples:
+    (x, lengths, keys), network = rows, model.network
+    latent_keys, symbol_keys = split_each(keys)
+    z = _latent(network, jnp.swapaxes(x, 0, 1), lengths, latent_keys, greedy)
+    return _decode(network, z, lengths, symbol_keys, greedy)
+
+
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _interpolate(model, ends, end_lengths, key, num_points, greedy, mesh) -> Samples:
     network = model.network
     latent_key, symbol_key = jax.random.split(key)
     latent_keys = jax.random.split(latent_key)
     z = _latent(network, jnp.swapaxes(ends, 0, 1), end_lengths, latent_keys, greedy)
     noise, _ = network.prior.inverse_and_log_det(z, SequenceContext(end_lengths))
-    way = jnp.linspace(0.0, 1.0, num_points)
+    way = jnp.linspace(0.0, 1.0, num_points, dtype=jnp.float32)
     shares = jnp.stack([1.0 - way, way], axis=1)
-    lengths = jnp.round(shares @ end_lengths).astype(jnp.int32)
-    blend = jax.vmap(_blend, (None, None, 0), out_axes=1)
-    noise = blend(jnp.swapaxes(noise, 0, 1), end_lengths, shares)
-    z, _ = network.prior.forward_and_log_det(noise, SequenceContext(lengths))
-    symbol_keys = jax.random.split(symbol_key, num_points)
-    symbols = network.draw(network.scores(z, lengths), symbol_keys, jnp.ones(()), greedy)
+    lengths = jnp.round(shares @ end_lengths.astype(jnp.float32)).astype(jnp.int32)
+    noise = jax.vmap(_blend, (None, None, 0))(jnp.swapaxes(noise, 0, 1), end_lengths, shares)
+    rows = (noise, lengths, jax.random.split(symbol_key, num_points))
+    return map_rows(partial(_from_noise, greedy=greedy), mesh, rows, model)
+
+
+def _from_noise(rows: tuple[Array, Array, PRNGKeyArray], model, *, greedy: bool) -> Samples:
+    noise, lengths, keys = rows
+    context = SequenceContext(lengths)
+    z, _ = model.network.prior.forward_and_log_det(jnp.swapaxes(noise, 0, 1), context)
+    return _decode(model.network, z, lengths, keys, greedy)
+
+
+def _decode(network: LatentVariableModel, z, lengths, keys, greedy: bool) -> Samples:
+    symbols = network.draw(network.scores(z, lengths), keys, jnp.ones((), jnp.float32), greedy)
     return padded(symbols, lengths)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 6))
-def _continue(model, opening, key, counts, length, temperature, greedy) -> Samples:
+@partial(jax.jit, static_argnums=(4, 5, 6, 7))
+def _continue(model, opening, keys, temperature, counts, length, greedy, mesh) -> Samples:
     num_samples, num_proposals = counts
-    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
-    choice_keys, keys = split_each(jax.random.split(key, num_samples))
+    keys = keys if keys.ndim else jax.random.split(keys, num_samples)
+    go_on = partial(_go_on, num_proposals=num_proposals, length=length, greedy=greedy)
+    return map_rows(go_on, mesh, keys, model, opening, temperature)
+
+
+def _go_on(
+    keys, model, opening, temperature, *, num_proposals: int, length: int | None, greedy: bool
+) -> Samples:
+    """The sample of each key, [N]: one of its proposals."""
+    choice_keys, keys = split_each(keys)
+    num_samples = len(keys)
     keys = jax.vmap(partial(jax.random.split, num=num_proposals))(keys).reshape(-1)
     length_keys, keys = split_each(keys)
-    draw_length = partial(_draw_length, model, len(opening), length)
-    lengths = jax.vmap(draw_length)(length_keys)
+    lengths = jax.vmap(partial(_draw_length, model, len(opening), length))(length_keys)
+    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
     symbols, log_weights = model.network.continuation(
         opening, lengths, num_steps, keys, temperature, greedy
     )
     log_weights = log_weights.reshape(num_samples, num_proposals)
     chosen = jax.vmap(jax.random.categorical)(choice_keys, log_weights)
-    chosen += num_proposals * jnp.arange(num_samples)
+    chosen += num_proposals * jnp.arange(num_samples, dtype=chosen.dtype)
     return padded(symbols[chosen], lengths[chosen])
 
 
@@ -188,7 +256,7 @@ def _latent(network: LatentVariableModel, x, lengths, keys, greedy: bool) -> Flo
     if greedy:
         return posterior.mean
     shape = (posterior.mean.shape[0], posterior.mean.shape[-1])
-    draw = partial(jax.random.normal, shape=shape)
+    draw = partial(jax.random.normal, shape=shape, dtype=jnp.float32)
     return posterior.sample(jax.vmap(draw, out_axes=1)(keys))
 
 
@@ -199,25 +267,12 @@ def _blend(
     present = step_mask(lengths, noise.shape[1]).T
     weights = jnp.where(present, shares[:, None], 0.0)
     scale = jnp.sqrt((weights**2).sum(0))
-    weights = weights / jnp.where(scale > 0.0, scale, 1.0)
+    weights = weights / jnp.where(scale > 0.0, scale, 1.0)[None]
     return (weights[..., None] * noise).sum(0)
 
 
-def _one_sequence(model: SequenceModel, x: Array) -> Array:
-    """The symbols of one sequence as an array, checked.
-
-    Raises:
-        UserError: it is empty, or as for ``elbo``.
-    """
-    x = jnp.asarray(x)
-    if x.ndim == 0 or len(x) == 0:
-        raise UserError("the sequence is empty: give at least one step")
-    check_batch(model, x[None], jnp.array([len(x)], jnp.int32))
-    return x
-
-
 def _require_latent(model: SequenceModel) -> None:
-    if not isinstance(model.network, LatentVariableModel):
+    if not isinstance(arguments.checked(model).network, LatentVariableModel):
         raise UserError(
             f"the {model.network.config.model} has no latent to reconstruct from or interpolate: "
             f"use a model of {', '.join(LATENT_MODELS)}"

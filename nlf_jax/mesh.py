@@ -61,6 +61,29 @@ def over_rows(
     )
 
 
+def map_rows(function: Callable, mesh: Mesh | None, rows: PyTree, *whole: PyTree) -> PyTree:
+    """``function(rows, *whole)``, each device of the mesh computing a share of the rows.
+
+    Args:
+        function: of trees of arrays, under ``jax.jit``; no row of its result depends on another.
+        mesh: the devices; None for no such division.
+        rows: arrays with N rows, N at least one; whatever N is, the devices get equally many.
+        whole: what all devices get.
+
+    Returns:
+        The function's result, N rows on every device.
+    """
+    if mesh is None:
+        return function(rows, *whole)
+    num_rows = len(jax.tree.leaves(rows)[0])
+    index = np.minimum(np.arange(num_rows + -num_rows % mesh.size), num_rows - 1)
+    filled = jax.tree.map(lambda leaf: leaf[index], rows)
+    in_specs = (ROWS, *[WHOLE] * len(whole))
+    result = over_rows(function, mesh, in_specs, ROWS)(filled, *whole)
+    result = jax.tree.map(lambda leaf: leaf[:num_rows], result)
+    return jax.lax.with_sharding_constraint(result, replicated(mesh))
+
+
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """The tree's arrays, each on every device; the same in all processes."""
     if jax.process_count() == 1:

@@ -1,13 +1,15 @@
 """Bounds on log p(x) for a padded batch: the ELBO and the importance-weighted one."""
 
+import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nlf_jax.errors import UserError
+from nlf_jax import arguments
+from nlf_jax.arguments import Values
 from nlf_jax.models import SequenceModel, Terms
 
 
@@ -15,6 +17,15 @@ class Elbo(NamedTuple):
     """The evidence lower bound of every sequence and its parts, nats.
 
     ``elbo = reconstruction - kl_weight * kl + length_log_prob``; all zero for filler rows.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> line = model.vocabulary.encode("And the earth was without form,")  # ids [31]
+        >>> bound = nlf_jax.elbo(model, line[None], [31], jax.random.key(1), num_samples=2)
+        >>> parts = bound.reconstruction - bound.kl + bound.length_log_prob
+        >>> bool(abs(bound.elbo - parts).max() < 1e-3)
+        True
     """
 
     elbo: Float[Array, "B"]
@@ -25,8 +36,8 @@ class Elbo(NamedTuple):
 
 def elbo(
     model: SequenceModel,
-    x: Array,
-    lengths: Int[Array, "B"],
+    x: Values,
+    lengths: Values,
     key: PRNGKeyArray,
     *,
     num_samples: int = 1,
@@ -37,26 +48,41 @@ def elbo(
 
     The expectation is a mean over ``num_samples`` draws from q. A language model's bound is exact.
 
+    Compiled once for each shape, and usable inside ``jax.jit`` and other transformations, where
+    values cannot be checked.
+
     Args:
-        x: ids int32 [B, T], or bits [B, T, V]; anything past a row's length is ignored.
-        lengths: real steps of every row; a row of length 0 is filler and scores 0.
+        x: ids [B, T], or bits [B, T, V], as lists or arrays; anything past a row's length is
+            ignored.
+        lengths: real steps of every row, [B]; a row of length 0 is filler and scores 0.
         key: of the batch, or one for each row, [B].
+        num_samples: S; static.
         kl_weight: w.
-        train: dropout is on.
+        train: dropout is on; static.
 
     Raises:
-        UserError: x or lengths have the wrong shape or type, or T is more than the model allows.
+        UserError: an argument has the wrong shape or type, T is more than the model allows, or a
+            value that is known is none: an id outside of the vocabulary, a length that x has not.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> line = model.vocabulary.encode("And the earth was without form,")  # ids [31]
+        >>> bound = nlf_jax.elbo(model, line[None], [31], jax.random.key(1), num_samples=2)
+        >>> bound.elbo.shape  # one row, nats
+        (1,)
     """
-    terms, length_log_prob = _terms(model, x, lengths, key, num_samples, train)
-    reconstruction, kl = terms.reconstruction.mean(-1), terms.kl.mean(-1)
-    bound = reconstruction - kl_weight * kl + length_log_prob
-    return Elbo(bound, reconstruction, kl, length_log_prob)
+    x, lengths, keys, num_samples = _arguments(model, x, lengths, key, num_samples)
+    if x.size == 0:
+        return Elbo(*jnp.zeros((4, len(x)), jnp.float32))
+    kl_weight = arguments.weight("kl_weight", kl_weight)
+    return _elbo(model, x, lengths, keys, kl_weight, num_samples=num_samples, train=bool(train))
 
 
 def importance_weighted_nll(
     model: SequenceModel,
-    x: Array,
-    lengths: Int[Array, "B"],
+    x: Values,
+    lengths: Values,
     key: PRNGKeyArray,
     *,
     num_samples: int = 10,
@@ -64,11 +90,21 @@ def importance_weighted_nll(
     """-log p(x) by importance sampling from q (Burda et al., 2016), nats; 0 for filler rows.
 
     ``-(logsumexp_s(log p(x, z_s) - log q(z_s | x)) - log S + log p(T))``; arguments: see ``elbo``.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> line = model.vocabulary.encode("And the earth was without form,")  # ids [31]
+        >>> key = jax.random.key(1)
+        >>> nll = nlf_jax.importance_weighted_nll(model, line[None], [31], key, num_samples=2)
+        >>> bound = nlf_jax.elbo(model, line[None], [31], key, num_samples=2)
+        >>> bool(nll[0] <= -bound.elbo[0] + 1e-3)
+        True
     """
-    terms, length_log_prob = _terms(model, x, lengths, key, num_samples, train=False)
-    log_weights = terms.reconstruction - terms.kl
-    log_mean = jax.nn.logsumexp(log_weights, axis=-1) - np.log(log_weights.shape[-1])
-    return -(log_mean + length_log_prob)
+    x, lengths, keys, num_samples = _arguments(model, x, lengths, key, num_samples)
+    if x.size == 0:
+        return jnp.zeros(len(x), jnp.float32)
+    return _nll(model, x, lengths, keys, num_samples=num_samples)
 
 
 def training_loss(
@@ -87,39 +123,47 @@ def training_loss(
     """
     bound = elbo(model, x, lengths, key, num_samples=num_samples, kl_weight=kl_weight, train=True)
     num_rows = (lengths > 0).sum() if num_rows is None else num_rows
-    return (-bound.elbo / (lengths + 1)).sum() / jnp.maximum(num_rows, 1), bound
+    per_symbol = -bound.elbo / (lengths + 1).astype(jnp.float32)
+    return per_symbol.sum() / jnp.maximum(num_rows, 1).astype(jnp.float32), bound
+
+
+def log_mean_weight(terms: Terms) -> Float[Array, "B"]:
+    """The importance-weighted log p(x | T): ``logsumexp_s(log w_s) - log S``, nats."""
+    log_weights = terms.reconstruction - terms.kl
+    return jax.nn.logsumexp(log_weights, axis=-1) - math.log(log_weights.shape[-1])
+
+
+def _arguments(
+    model: SequenceModel, x: Values, lengths: Values, key: PRNGKeyArray, num_samples: int
+) -> tuple[Array, Int[Array, "B"], PRNGKeyArray, int]:
+    x, lengths = arguments.batch(model, x, lengths)
+    return x, lengths, arguments.keys(key, len(x)), arguments.count("num_samples", num_samples)
+
+
+# Inlined, so that inside of a larger program they are compiled as a part of it.
+@partial(jax.jit, static_argnames=("num_samples", "train"), inline=True)
+def _elbo(model, x, lengths, keys, kl_weight, *, num_samples: int, train: bool) -> Elbo:
+    terms, length_log_prob = _terms(model, x, lengths, keys, num_samples, train)
+    reconstruction, kl = terms.reconstruction.mean(-1), terms.kl.mean(-1)
+    bound = reconstruction - kl_weight * kl + length_log_prob
+    return Elbo(bound, reconstruction, kl, length_log_prob)
+
+
+@partial(jax.jit, static_argnames="num_samples", inline=True)
+def _nll(model, x, lengths, keys, *, num_samples: int) -> Float[Array, "B"]:
+    terms, length_log_prob = _terms(model, x, lengths, keys, num_samples, train=False)
+    return -(log_mean_weight(terms) + length_log_prob)
 
 
 def _terms(
-    model: SequenceModel, x: Array, lengths: Array, key: PRNGKeyArray, num_samples: int, train: bool
+    model: SequenceModel,
+    x: Array,
+    lengths: Int[Array, "B"],
+    keys: PRNGKeyArray,
+    num_samples: int,
+    train: bool,
 ) -> tuple[Terms, Float[Array, "B"]]:
-    check_batch(model, x, lengths)
-    if num_samples < 1:
-        raise UserError(f"num_samples is {num_samples}: at least one sample is needed")
-    keys = key if key.ndim else jax.random.split(key, x.shape[0])
+    keys = keys if keys.ndim else jax.random.split(keys, x.shape[0])
     terms = model.network.terms(x, lengths, keys, num_samples=num_samples, train=train)
     length_log_prob = jnp.where(lengths > 0, model.length_log_prob[lengths], 0.0)
     return terms, length_log_prob
-
-
-def check_batch(model: SequenceModel, x: Array, lengths: Array) -> None:
-    """Refuse a batch whose shapes or types cannot be meant.
-
-    Raises:
-        UserError: naming what was expected and what was found.
-    """
-    config, max_length = model.network.config, model.length_log_prob.shape[0] - 1
-    text = config.is_text
-    if x.ndim != (2 if text else 3):
-        wanted = "ids [B, T]" if text else "bits [B, T, V]"
-        raise UserError(f"x has shape {x.shape}: this model takes {wanted}")
-    if text and not jnp.issubdtype(x.dtype, jnp.integer):
-        raise UserError(f"x has dtype {x.dtype}: ids must be integers")
-    num_symbols = model.network.embedding.shape[0]
-    if not text and x.shape[-1] != num_symbols:
-        raise UserError(f"x has {x.shape[-1]} bits a step, the model has {num_symbols} outputs")
-    if lengths.shape != x.shape[:1] or not jnp.issubdtype(lengths.dtype, jnp.integer):
-        found = f"{lengths.dtype} {lengths.shape}"
-        raise UserError(f"lengths are {found}: one integer for each of {x.shape[0]} rows")
-    if x.shape[1] > max_length:
-        raise UserError(f"x has {x.shape[1]} steps, the model was made for at most {max_length}")

@@ -6,11 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nlf_jax.errors import UserError
-from nlf_jax.mesh import ROWS, WHOLE, over_rows, replicate, replicated
+from nlf_jax import arguments
+from nlf_jax.mesh import map_rows, replicate
 from nlf_jax.models import SequenceModel
+from nlf_jax.models.base import split_each
+from nlf_jax.nn.position import step_mask
 
 
 class Samples(NamedTuple):
@@ -19,6 +21,13 @@ class Samples(NamedTuple):
     Attributes:
         symbols: ids int32 [N, T], or bits bool [N, T, V]; zero past a row's length.
         lengths: int32 [N].
+
+    Examples:
+        >>> import nlf_jax
+        >>> from nlf_jax.data.text.vocabulary import Vocabulary
+        >>> samples = nlf_jax.Samples(symbols=[[2, 3, 4], [4, 2, 0]], lengths=[3, 2])
+        >>> Vocabulary(("a", "b", "c")).decode(*samples)
+        ['abc', 'ca']
     """
 
     symbols: Array
@@ -41,6 +50,9 @@ def sample(
     ``greedy`` are static.
 
     Args:
+        model: a trained one.
+        key: one, or one for each sample, [N].
+        num_samples: N.
         length: number of steps of every sample; None draws each from the length prior.
         temperature: 1 is the model itself, less is more typical. Scales the noise and divides the
             scores.
@@ -49,75 +61,55 @@ def sample(
             the same as without a mesh.
 
     Raises:
-        UserError: num_samples, length or temperature is out of range.
+        UserError: an argument is out of its range, or of the wrong type.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> model = nlf_jax.load("pretrained:king_james")
+        >>> samples = nlf_jax.sample(model, jax.random.key(0), num_samples=2, length=31)
+        >>> [len(text) for text in model.vocabulary.decode(*samples)]
+        [31, 31]
     """
-    check_arguments(model, num_samples, length, temperature)
-    if mesh is None:
-        return _sample(model, key, num_samples, length, temperature, greedy)
-    model = replicate(model, mesh)
-    return _sample_on_mesh(model, key, num_samples, length, temperature, greedy, mesh)
+    num_samples = arguments.count("num_samples", num_samples)
+    length = arguments.length(model, length)
+    keys, temperature = arguments.keys(key, num_samples), arguments.temperature(temperature)
+    model = model if mesh is None else replicate(model, mesh)
+    return _sample(model, keys, temperature, num_samples, length, bool(greedy), mesh)
 
 
-@partial(jax.jit, static_argnums=(2, 3, 5))
-def _sample(model, key, num_samples, length, temperature, greedy) -> Samples:
-    lengths, keys = _draw_lengths(model, key, num_samples, length)
-    return _draw_symbols(lengths, keys, model, temperature, length=length, greedy=greedy)
+@partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _sample(model, keys, temperature, num_samples, length, greedy, mesh) -> Samples:
+    keys = keys if keys.ndim else jax.random.split(keys, num_samples)
+    draw = partial(_draw, length=length, greedy=greedy)
+    return map_rows(draw, mesh, keys, model, temperature)
 
 
-@partial(jax.jit, static_argnums=(2, 3, 5, 6))
-def _sample_on_mesh(model, key, num_samples, length, temperature, greedy, mesh: Mesh) -> Samples:
-    """As ``_sample``, each device drawing its rows of a number that all of them divide."""
-    lengths, keys = _draw_lengths(model, key, num_samples + -num_samples % mesh.size, length)
-    draw = partial(_draw_symbols, length=length, greedy=greedy)
-    by_rows = over_rows(draw, mesh, (ROWS, ROWS, WHOLE, WHOLE), ROWS)
-    samples = by_rows(lengths, keys, model, jnp.float32(temperature))
-    samples = jax.tree.map(lambda rows: rows[:num_samples], samples)
-    return jax.lax.with_sharding_constraint(samples, replicated(mesh))
-
-
-def _draw_lengths(
-    model: SequenceModel, key: PRNGKeyArray, num_samples: int, length: int | None
-) -> tuple[Int[Array, "N"], PRNGKeyArray]:
-    """Lengths, and a key for each row, [N]."""
-    length_key, symbol_key = jax.random.split(key)
-    if length is None:
-        log_prob = model.length_log_prob.at[0].set(-jnp.inf)
-        lengths = jax.random.categorical(length_key, log_prob, shape=(num_samples,))
-    else:
-        lengths = jnp.full(num_samples, length)
-    return lengths.astype(jnp.int32), jax.random.split(symbol_key, num_samples)
-
-
-def _draw_symbols(
-    lengths: Int[Array, "N"],
+def _draw(
     keys: PRNGKeyArray,
     model: SequenceModel,
-    temperature: float | Array,
+    temperature: Float[Array, ""],
     *,
     length: int | None,
     greedy: bool,
 ) -> Samples:
-    """Rows given their lengths; no row depends on another."""
+    """A sample for each key, [N]; none depends on another."""
+    length_keys, symbol_keys = split_each(keys)
+    lengths = jax.vmap(partial(_draw_length, model, length))(length_keys)
     num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
-    symbols = model.network.generate(lengths, num_steps, keys, jnp.float32(temperature), greedy)
+    symbols = model.network.generate(lengths, num_steps, symbol_keys, temperature, greedy)
     return padded(symbols, lengths)
 
 
-def check_arguments(
-    model: SequenceModel, num_samples: int, length: int | None, temperature: float | Array
-) -> None:
-    """Raises a UserError that names the argument, unless each is in its range."""
-    longest = model.length_log_prob.shape[0] - 1
-    if num_samples < 1:
-        raise UserError(f"num_samples is {num_samples}: ask for at least one")
-    if length is not None and not 1 <= length <= longest:
-        raise UserError(f"length is {length}: this model makes sequences of 1 to {longest} steps")
-    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
-        raise UserError(f"temperature is {temperature}: choose a number above 0")
+def _draw_length(model: SequenceModel, length: int | None, key: PRNGKeyArray) -> Int[Array, ""]:
+    """The given length, or a draw from p(T)."""
+    if length is not None:
+        return jnp.int32(length)
+    log_prob = model.length_log_prob.at[0].set(-jnp.inf)
+    return jax.random.categorical(key, log_prob).astype(jnp.int32)
 
 
 def padded(symbols: Array, lengths: Int[Array, "N"]) -> Samples:
     """Samples of symbols that mean nothing past a row's length; they become zero there."""
-    mask = jnp.arange(symbols.shape[1]) < lengths[:, None]
+    mask = step_mask(lengths, symbols.shape[1]).T
     mask = mask.reshape(mask.shape + (1,) * (symbols.ndim - 2))
     return Samples(jnp.where(mask, symbols, jnp.zeros((), symbols.dtype)), lengths)

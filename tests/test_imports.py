@@ -17,19 +17,24 @@ ALLOWED = {
     "nlf_jax.nn": set(),
     "nlf_jax.bijectors": {"nlf_jax.nn"},
     "nlf_jax.models": {"nlf_jax.bijectors", "nlf_jax.nn", "nlf_jax.data"},
-    "nlf_jax.objectives": {"nlf_jax.models", "nlf_jax.bijectors", "nlf_jax.nn"},
+    "nlf_jax.arguments": {"nlf_jax.models"},
 }
+ALLOWED["nlf_jax.objectives"] = ALLOWED["nlf_jax.models"] | {"nlf_jax.models", "nlf_jax.arguments"}
 ALLOWED["nlf_jax.mesh"] = set()
 ALLOWED["nlf_jax.sampling"] = ALLOWED["nlf_jax.objectives"] | {"nlf_jax.objectives", "nlf_jax.mesh"}
 ALLOWED["nlf_jax.latents"] = ALLOWED["nlf_jax.sampling"] | {"nlf_jax.sampling"}
 ALLOWED["nlf_jax.media"] = ALLOWED["nlf_jax.sampling"] | {"nlf_jax.sampling", "nlf_jax.data"}
-ALLOWED["nlf_jax.training"] = ALLOWED["nlf_jax.media"]
+ALLOWED["nlf_jax.scoring"] = ALLOWED["nlf_jax.sampling"]
+ALLOWED["nlf_jax.pretrained"] = set()
+ALLOWED["nlf_jax.training"] = ALLOWED["nlf_jax.media"] | {"nlf_jax.pretrained"}
 ALLOWED["nlf_jax"] = ALLOWED["nlf_jax.training"] | {
     "nlf_jax.training",
     "nlf_jax.media",
     "nlf_jax.latents",
+    "nlf_jax.scoring",
 }
-ALLOWED["nlf_jax.cli"] = ALLOWED["nlf_jax"] | {"nlf_jax"}
+ALLOWED["nlf_jax.report"] = ALLOWED["nlf_jax"]
+ALLOWED["nlf_jax.cli"] = ALLOWED["nlf_jax"] | {"nlf_jax", "nlf_jax.report"}
 ALLOWED["experiments"] = {"nlf_jax.cli"}
 ALLOWED["benchmarks"] = ALLOWED["nlf_jax.cli"] | {"nlf_jax.cli"}
 TOPS = ("nlf_jax", "experiments", "benchmarks")
