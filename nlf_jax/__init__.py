@@ -1,8 +1,7 @@
 """Latent normalizing flows for discrete sequences: train, score and sample them in JAX.
 
-``fit`` a model to sequences, or ``load`` a trained one from its workdir, then ``sample`` from it or
-score sequences with ``elbo`` and ``importance_weighted_nll``, which are pure functions of
-(model, arrays, key).
+``fit`` a model to sequences, or ``load`` a trained one, then ``sample`` from it or ``score``
+sequences; ``elbo`` and ``importance_weighted_nll`` are pure functions of (model, arrays, key).
 """
 
 import importlib
@@ -22,13 +21,16 @@ from nlf_jax.objectives import Elbo, elbo, importance_weighted_nll
 from nlf_jax.sampling import Samples, sample
 
 if TYPE_CHECKING:
-    from nlf_jax.training.checkpoints import load
+    from nlf_jax.scoring import Score, score
     from nlf_jax.training.config import TrainConfig
     from nlf_jax.training.fit import Fit, fit
+    from nlf_jax.training.loading import load
 
 # Imported on first use: what they need takes seconds to load.
 _LATER = {
-    "load": "nlf_jax.training.checkpoints",
+    "score": "nlf_jax.scoring",
+    "Score": "nlf_jax.scoring",
+    "load": "nlf_jax.training.loading",
     "fit": "nlf_jax.training.fit",
     "Fit": "nlf_jax.training.fit",
     "TrainConfig": "nlf_jax.training.config",
@@ -43,6 +45,7 @@ __all__ = [
     "LatentFlow",
     "ModelConfig",
     "Samples",
+    "Score",
     "SequenceModel",
     "TrainConfig",
     "UserError",
@@ -55,6 +58,7 @@ __all__ = [
     "load",
     "reconstruct",
     "sample",
+    "score",
 ]
 
 

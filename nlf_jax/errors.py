@@ -6,6 +6,14 @@ class UserError(Exception):
 
     The command line prints it without a traceback; library code may catch it. The text may quote
     names and contents of files: it is `printable`, except that a newline stays one.
+
+    Examples:
+        >>> import nlf_jax
+        >>> try:
+        ...     nlf_jax.ModelConfig(model="af_cfs")
+        ... except nlf_jax.UserError as error:
+        ...     print(str(error).partition(";")[0])
+        model is 'af_cfs'
     """
 
     def __init__(self, message: str):

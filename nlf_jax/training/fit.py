@@ -19,9 +19,9 @@ from nlf_jax.files import read_rows
 from nlf_jax.models import SequenceModel
 from nlf_jax.options import INTEGERS_BELOW, options_of, suggestion
 from nlf_jax.training import metrics
-from nlf_jax.training.checkpoints import load
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
+from nlf_jax.training.loading import load
 from nlf_jax.training.loop import Trainer
 from nlf_jax.training.recipes import recipe
 from nlf_jax.training.workdir import check_workdir, describe, held
@@ -38,6 +38,14 @@ class Fit(NamedTuple):
         model: the best by validation.
         history: rows of metrics, in order: ``split`` is ``train`` or ``valid``; ``bpc`` (text) or
             ``nats_per_frame`` (music) is minus the ELBO, ``kl`` and ``recon`` are nats a symbol.
+
+    Examples:
+        >>> import nlf_jax
+        >>> heads, tails = "an jo mar su di ro el".split(), "na sa anne ette ia sie ine".split()
+        >>> names = [head + tail for head in heads for tail in tails]
+        >>> fitted = nlf_jax.fit(names, size="tiny", num_epochs=2, progress=False)
+        >>> [row["epoch"] for row in fitted.history if row["split"] == "valid"]
+        [0, 1]
     """
 
     model: SequenceModel
@@ -77,6 +85,15 @@ def fit(
 
     Raises:
         UserError: a sequence, an option or the workdir is not of that form.
+
+    Examples:
+        >>> import jax, nlf_jax
+        >>> heads, tails = "an jo mar su di ro el".split(), "na sa anne ette ia sie ine".split()
+        >>> names = [head + tail for head in heads for tail in tails]
+        >>> model, history = nlf_jax.fit(names, size="tiny", num_epochs=2, progress=False)
+        >>> samples = nlf_jax.sample(model, jax.random.key(0), num_samples=5, temperature=0.7)
+        >>> len(model.vocabulary.decode(*samples))
+        5
     """
     if jax.process_count() > 1:
         raise UserError("fit runs in one process: use `nlf train` with several hosts.")
