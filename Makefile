@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample reconstruct interpolate continue test lint flows tpu-check torture fuzz bench experiment
+.PHONY: help train eval sample reconstruct interpolate continue score export report test lint flows tpu-check torture fuzz bench docs test-matrix experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -34,9 +34,12 @@ sample: ## draw samples from the run in WORKDIR
 reconstruct: ## encode and decode a sequence (ARGS: --text, --row or --midi_file)
 interpolate: ## go from one sequence to another in steps
 continue: ## go on with an opening (ARGS: --text, --row or --midi_file, and --prefix)
+score: ## say how probable texts or pieces are (ARGS: --text, --text_file, --midi_file, --midi_dir)
+export: ## write the model in WORKDIR into one file (ARGS: --output)
+report: ## show what the run in WORKDIR learned, as one HTML file (ARGS: --figures=FOLDER)
 
 # `exec` hands Ctrl-C and SIGTERM to Python itself, which saves before it ends.
-train eval sample reconstruct interpolate continue: experiment .venv/.runtime $(if $(filter $(MUSIC),$(EXP)),.venv/.music)
+train eval sample reconstruct interpolate continue score export report: experiment .venv/.runtime $(if $(filter $(MUSIC),$(EXP)),.venv/.music)
 	@exec $(VENV_PYTHON) -m "experiments.$$EXP" --mode=$@ $(if $(WORKDIR),--workdir="$$WORKDIR") $(ARGS)
 
 test: lint ## check style and types, then run the tests (ARGS go to pytest)
@@ -46,6 +49,14 @@ lint: .venv/.dev ## check style and types only
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m ty check --python .venv
+
+# Material warns of MkDocs 2, which the docs extra does not ask for.
+docs: .venv/.docs ## build the documentation into build/site; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(VENV_PYTHON) -m mkdocs --quiet build --strict
+	@echo 'Open build/site/index.html, or with search: python3 -m http.server -d build/site'
+
+test-matrix: .venv/.created ## run the tests with the oldest and the newest versions that setup.cfg admits, on every Python here
+	@exec $(VENV_PYTHON) tests/matrix.py $(ARGS)
 
 flows: .venv/.runtime ## table of the flows: parameters, times, round-trip error
 	@exec $(VENV_PYTHON) -m benchmarks.flows_table $(ARGS)
@@ -81,6 +92,10 @@ experiment:
 
 .venv/.music: .venv/.runtime
 	@$(call install,.[music],music packages (about 0.3 GB))
+	@touch $@
+
+.venv/.docs: .venv/.runtime
+	@$(call install,.[docs],documentation packages (about 0.1 GB))
 	@touch $@
 
 # Without a wheel pip would try to compile LLVM's libFuzzer.

@@ -23,7 +23,9 @@ from nlf_jax.cli.drawing import (
     draw_samples,
 )
 from nlf_jax.cli.exit_codes import exit_code
+from nlf_jax.cli.export import export_model
 from nlf_jax.cli.flags import CommandLine, help_text, parse, scoring_config, training_config
+from nlf_jax.cli.reporting import write_report
 from nlf_jax.cli.run import (
     EVALUATION_STREAM,
     Experiment,
@@ -31,7 +33,9 @@ from nlf_jax.cli.run import (
     require_same_data,
     stream_key,
 )
+from nlf_jax.cli.scoring import show_scores
 from nlf_jax.data.corpus import Corpus
+from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
 from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
@@ -99,6 +103,10 @@ def _format_warnings() -> None:
 
 def train(run: Run) -> None:
     """``--mode=train``: trains, or goes on, until the end or a signal."""
+    if run.model_file is not None:
+        raise UserError(f"{run.model_source} is no workdir: nothing can be trained in it.")
+    found = run.find()
+    run = run if found is None else run.remembering(found)
     config = training_config(run.experiment.name, run.line)
     print(f"Reading the data of {run.experiment.name} ...", flush=True)
     corpus = run.load_corpus(config)
@@ -133,7 +141,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     description, model, step = run.load_trained()
     config, values = scoring_config(description, run.line), run.line.values
     corpus = corpus or run.load_corpus(config, description)
-    require_same_data(run.workdir, description, corpus)
+    require_same_data(run.model_source, description, corpus)
     split = values["split"]
     rows = evaluate.subset(corpus.splits[split], values["max_sequences"], config.seed)
     print(f"Scoring {len(rows):,} sequences; the first of each length compile ...", flush=True)
@@ -153,7 +161,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
         "seed": config.seed,
         "convention": evaluate.CONVENTION,
         "scores": scores.summary(),
-        "command": shlex.join(["nlf", "eval", str(run.workdir), *_other_flags(run.line.argv)]),
+        "command": shlex.join(["nlf", "eval", run.model_source, *_other_flags(run.line.argv)]),
     }
     print(_score_table(result, unit_of(config)))
     _write_scores(run.workdir / f"eval_{split}.json", result)
@@ -162,11 +170,15 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
 
 def _announce(run: Run, config: TrainConfig, corpus: Corpus, trainer: Trainer) -> None:
     sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in corpus.splits.items())
-    done = f", going on after step {trainer.step:,}" if trainer.step else ""
+    going_on = trainer.step > 0 and not trainer.is_over
+    done = f", going on after step {trainer.step:,}" if going_on else ""
+    left = "The first steps compile and are slow; Ctrl-C saves and stops."
+    if trainer.is_over:
+        left = "The run is complete; a larger --config.num_epochs would go on with it."
     print(
         f"{corpus.name}: {sizes} sequences. {config.model}: {trainer.num_parameters:,} parameters, "
         f"{trainer.num_steps:,} steps{done}.\n"
-        f"Workdir {run.workdir}. The first steps compile and are slow; Ctrl-C saves and stops.",
+        f"Workdir {run.workdir}. {left}",
         flush=True,
     )
 
@@ -208,11 +220,17 @@ def _score_table(result: dict[str, Any], unit: Unit) -> str:
         value, error = scores[f"{name}_{unit.name}"], scores[f"{name}_bits_standard_error"]
         error *= unit.per_nat / BITS.per_nat
         lines.append(f"{name:<16}{value:>8.4f}  ({error:.4f})")
+    if impossible := scores.get("impossible"):
+        lines.append(
+            f"{impossible:,} sequences have a length that training never saw, which costs "
+            "infinitely much: see nll_no_length, or train with --config.length_smoothing."
+        )
     return "\n".join(lines)
 
 
 @hosts.primary_only
 def _write_scores(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(_finite(result), indent=2) + "\n")
     print(f"Written to {path}")
 
@@ -231,4 +249,7 @@ MODE_FUNCTIONS = {
     "reconstruct": draw_reconstructions,
     "interpolate": draw_interpolation,
     "continue": draw_continuations,
+    "score": show_scores,
+    "export": export_model,
+    "report": write_report,
 }

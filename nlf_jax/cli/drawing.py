@@ -4,6 +4,7 @@ Everything goes into the folder ``samples`` of the workdir, numbered; texts are 
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nlf_jax.cli.flags import scoring_config
 from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
 from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
 from nlf_jax.data.music.piano_roll import encode_roll
+from nlf_jax.data.text.vocabulary import UNKNOWN_ID, Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
 from nlf_jax.latents import continue_from, interpolate, reconstruct
@@ -26,9 +28,11 @@ from nlf_jax.training import workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
 
+_logger = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
-class _Trained:
+class Trained:
     """A run with its trained model."""
 
     run: Run
@@ -37,7 +41,7 @@ class _Trained:
     model: SequenceModel
 
     @classmethod
-    def load(cls, run: Run) -> "_Trained":
+    def load(cls, run: Run) -> "Trained":
         description, model, _ = run.load_trained()
         print("Compiling; the first use of a shape takes a while ...", flush=True)
         return cls(run, description, scoring_config(description, run.line), model)
@@ -75,7 +79,7 @@ class _Trained:
 
 def draw_samples(run: Run) -> None:
     """``--mode=sample``: shows samples."""
-    trained = _Trained.load(run)
+    trained = Trained.load(run)
     names = ("num_samples", "length", "temperature", "greedy")
     flags = {name: trained.flags[name] for name in names}
     samples = sample(trained.model, trained.key, **flags, mesh=run.mesh)
@@ -84,10 +88,10 @@ def draw_samples(run: Run) -> None:
 
 def draw_reconstructions(run: Run) -> None:
     """``--mode=reconstruct``: shows what encoding and decoding makes of sequences."""
-    trained = _Trained.load(run)
+    trained = Trained.load(run)
     x, lengths = _batch(_fitting(trained, _inputs(trained, 1)))
     greedy = trained.greedy_unless_told
-    rebuilt = reconstruct(trained.model, x, lengths, trained.key, greedy=greedy)
+    rebuilt = reconstruct(trained.model, x, lengths, trained.key, greedy=greedy, mesh=run.mesh)
     _show(trained, "original", _decode(trained, Samples(x, lengths)))
     _show(trained, "reconstruction", _decode(trained, rebuilt))
     same = (rebuilt.symbols == x).reshape(*x.shape[:2], -1).all(-1)
@@ -98,28 +102,30 @@ def draw_reconstructions(run: Run) -> None:
 
 def draw_interpolation(run: Run) -> None:
     """``--mode=interpolate``: shows the way from one sequence to another."""
-    trained = _Trained.load(run)
+    trained = Trained.load(run)
     a, b = _fitting(trained, _exactly(2, _inputs(trained, 2)))
     greedy, num_points = trained.greedy_unless_told, trained.flags["num_samples"]
-    points = interpolate(trained.model, a, b, trained.key, num_points=num_points, greedy=greedy)
+    points = interpolate(
+        trained.model, a, b, trained.key, num_points=num_points, greedy=greedy, mesh=run.mesh
+    )
     _show(trained, "interpolation", _decode(trained, points))
 
 
 def draw_continuations(run: Run) -> None:
     """``--mode=continue``: shows sequences that begin with the opening of a given one."""
-    trained, flags = _Trained.load(run), run.line.values
+    trained, flags = Trained.load(run), run.line.values
     opening = _opening(trained)
     samples = continue_from(
         trained.model, opening, trained.key,
         num_samples=flags["num_samples"], length=flags["length"],
         temperature=flags["temperature"], greedy=flags["greedy"],
-        num_proposals=flags["num_proposals"],
+        num_proposals=flags["num_proposals"], mesh=run.mesh,
     )  # fmt: skip
     _show(trained, "opening", _decode(trained, Samples(*_batch([opening]))))
     _show(trained, "continuation", _decode(trained, samples))
 
 
-def _opening(trained: _Trained) -> jax.Array:
+def _opening(trained: Trained) -> jax.Array:
     """The first --prefix steps of the input; else all of a given one, half of a row."""
     (whole,) = _exactly(1, _inputs(trained, 1))
     is_row = not (trained.flags["text"] or trained.flags["midi_file"])
@@ -129,7 +135,7 @@ def _opening(trained: _Trained) -> jax.Array:
     return _fitting(trained, [whole[:prefix]])[0]
 
 
-def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
+def _inputs(trained: Trained, default: int) -> list[jax.Array]:
     """The sequences that the flags give, as the model takes them; else the split's first ones.
 
     Raises:
@@ -144,7 +150,7 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
         rows = list(range(default))
     if texts and trained.model.vocabulary is None:
         raise UserError("--text does not suit this model, whose symbols are plain ids.")
-    found = [trained.model.vocabulary.encode(text) for text in texts]
+    found = [_encode(trained.model.vocabulary, text, flags["unseen"]) for text in texts]
     found += [_read_midi(path, trained.frame) for path in files]
     found += _read_rows(trained, rows) if rows else []
     if not all(map(len, found)):
@@ -152,7 +158,15 @@ def _inputs(trained: _Trained, default: int) -> list[jax.Array]:
     return [jnp.asarray(x) for x in found]
 
 
-def _fitting(trained: _Trained, sequences: list[jax.Array]) -> list[jax.Array]:
+def _encode(vocabulary: Vocabulary, text: str, unseen: str | None) -> np.ndarray:
+    ids = vocabulary.encode(text, unseen)
+    number = int((vocabulary.encode_known(text) == UNKNOWN_ID).sum())
+    if number:
+        _logger.warning("--text has %d symbols unseen in training, now %r.", number, unseen)
+    return ids
+
+
+def _fitting(trained: Trained, sequences: list[jax.Array]) -> list[jax.Array]:
     """The sequences, if the model takes so many steps."""
     longest, steps = trained.model.length_log_prob.shape[0] - 1, max(map(len, sequences))
     if steps > longest:
@@ -194,9 +208,9 @@ def _read_midi(path: str, frame: Mapping[str, Any]) -> np.ndarray:
     return encode_roll(roll)
 
 
-def _read_rows(trained: _Trained, rows: Sequence[int]) -> list[np.ndarray]:
+def _read_rows(trained: Trained, rows: Sequence[int]) -> list[np.ndarray]:
     corpus = trained.run.load_corpus(trained.config, trained.description)
-    require_same_data(trained.run.workdir, trained.description, corpus)
+    require_same_data(trained.run.model_source, trained.description, corpus)
     split = trained.flags["split"]
     sequences = corpus.splits[split]
     for row in rows:
@@ -214,7 +228,7 @@ def _exactly(number: int, inputs: list[jax.Array]) -> list[jax.Array]:
     return inputs
 
 
-def _decode(trained: _Trained, samples: Samples) -> list[Any]:
+def _decode(trained: Trained, samples: Samples) -> list[Any]:
     """Texts, or rolls bool [T, 88]."""
     symbols, lengths = jax.device_get(samples)
     if not trained.is_text:
@@ -225,7 +239,7 @@ def _decode(trained: _Trained, samples: Samples) -> list[Any]:
 
 
 @primary_only
-def _show(trained: _Trained, kind: str, results: list[Any]) -> None:
+def _show(trained: Trained, kind: str, results: list[Any]) -> None:
     """Prints texts and writes <kind>s-<number>.txt; writes rolls to <kind>-<number>.*."""
     directory = trained.run.workdir / "samples"
     if trained.is_text:
@@ -244,7 +258,7 @@ def _show_texts(directory: Path, kind: str, texts: list[str]) -> None:
     label = "" if kind == "sample" else f"{kind} "
     print("\n".join(f"{label}{number}: {text}" for number, text in enumerate(texts, 1)))
     path = directory / f"{kind}s-{_next_number(directory, f'{kind}s')}.txt"
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "".join(f"{text}\n" for text in texts))
     print(f"Written to {path}")
 

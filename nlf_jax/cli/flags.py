@@ -4,8 +4,8 @@ import dataclasses
 import difflib
 import os
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from absl import flags
 
@@ -17,12 +17,34 @@ from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.recipes import SIZES
 from nlf_jax.training.workdir import Description
 
-MODES = ("train", "eval", "sample", "reconstruct", "interpolate", "continue")
+MODES = (
+    "train", "eval", "sample", "reconstruct", "interpolate", "continue", "score", "export", "report"
+)  # fmt: skip
 SPLITS = ("train", "valid", "test")
 # What eval and sample may override; everything else is the trained run's own.
 SCORING_OPTIONS = ("nll_samples", "eval_batch_size", "seed")
 DEFAULT_MODEL = "af_scf"
 _CONFIG_PREFIX = "--config."
+# Own flags of two experiments; score takes them with every model.
+_TO_SCORE = {
+    "text_file": "score: a text, one sequence a line; - is standard input.",
+    "midi_dir": "score: a folder of MIDI files.",
+}
+
+
+class Switch(NamedTuple):
+    """An experiment's own flag that is on or off, and off unless it is given.
+
+    Attributes:
+        help: for ``--help``.
+        older: whether it was on in runs that don't record it, as they are older than the flag.
+    """
+
+    help: str
+    older: bool = False
+
+
+Flags: TypeAlias = Mapping[str, str | Switch]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +64,11 @@ class CommandLine:
     argv: tuple[str, ...]
 
 
-def define(extra: dict[str, str], model: str = DEFAULT_MODEL) -> flags.FlagValues:
+def define(extra: Flags, model: str = DEFAULT_MODEL) -> flags.FlagValues:
     """The flags of an experiment, apart from absl's global ones.
 
     Args:
-        extra: the experiment's own text flags, with their help.
+        extra: the experiment's own flags: texts, with their help, and switches.
         model: the one that is trained unless another is asked for.
     """
     values = flags.FlagValues()
@@ -54,17 +76,20 @@ def define(extra: dict[str, str], model: str = DEFAULT_MODEL) -> flags.FlagValue
     number = lambda *args, **kw: flags.DEFINE_integer(  # noqa: E731
         *args, flag_values=values, **kw
     )
-    text("mode", "train", "What to do, see above.")
+    text("mode", "train", "Which of the above; `nlf` sets it.")
     text("model", model, f"One of {', '.join(MODELS)}.")
     text(
         "size",
         "small",
-        "tiny (a test), small (a CPU), paper (a GPU or TPU), tuned (music, ptb_char).",
+        "tiny (a test), small (a CPU), paper (a GPU or TPU), tuned (best; music, ptb_char).",
     )
-    text("workdir", None, "Where the run is kept [runs/<experiment>/<model>-<size>].")
+    text("workdir", None, "Folder of the run [runs/<experiment>/<model>-<size>].")
     text("data_dir", os.environ.get("NLF_DATA_DIR"), "Where data files are [NLF_DATA_DIR].")
-    for name, help_text in extra.items():
-        text(name, None, help_text)
+    for name, each in {**_TO_SCORE, **extra}.items():
+        if isinstance(each, Switch):
+            flags.DEFINE_boolean(name, False, each.help, flag_values=values)
+        else:
+            text(name, None, each)
     _define_scoring(values, text, number)
     flags.DEFINE_boolean("help", False, "Show this text.", flag_values=values, short_name="h")
     return values
@@ -78,28 +103,41 @@ def _define_scoring(values: flags.FlagValues, text: Callable, number: Callable) 
     number("num_processes", None, "Several hosts: how many processes, one on each.")
     number("process_id", None, "Several hosts: the number of this process, from 0.")
     number("max_sequences", None, "eval: score only so many sequences, chosen by the seed.")
-    number("seed", None, "What draws (not train, eval): decides the draws [the run's seed].")
-    number("num_samples", 5, "sample, continue: how many; interpolate: points.")
-    number("length", None, "sample, continue: steps [drawn from the length prior].")
-    flags.DEFINE_float("temperature", 1.0, "Below 1 is more typical.", flag_values=values)
-    greedy = "Likeliest symbols (reconstruct, interpolate: unless --nogreedy)."
+    number("seed", None, "Decides what is drawn; train and eval take --config.seed [the run's].")
+    number("num_samples", 5, "sample, continue: how many; interpolate: points, with both ends.")
+    number("length", None, "sample, continue: symbols or frames of each [as in training].")
+    typical = "sample, continue: below 1 what is drawn is more typical."
+    flags.DEFINE_float("temperature", 1.0, typical, flag_values=values)
+    greedy = "Take the likeliest; reconstruct, interpolate do unless --nogreedy."
     flags.DEFINE_boolean("greedy", False, greedy, flag_values=values)
-    given = "A sequence for reconstruct, interpolate or continue; repeatable."
+    given = "A sequence for reconstruct, interpolate, continue or score; repeatable."
     flags.DEFINE_multi_string("text", None, given, flag_values=values)
-    flags.DEFINE_multi_string("midi_file", None, "The same from a file.", flag_values=values)
-    row = "The same by its number in --split [the first]."
+    piece = "A piece for the same, from a file; repeatable."
+    flags.DEFINE_multi_string("midi_file", None, piece, flag_values=values)
+    unseen = "What takes the place of symbols in a given text that training never saw."
+    text("unseen", None, unseen)
+    row = "A sequence of the data by its number in --split [the first]; repeatable."
     flags.DEFINE_multi_integer("row", None, row, flag_values=values)
-    number("prefix", None, "continue: steps to keep [all of a text or file, half of a row].")
+    number("prefix", None, "continue: how much to keep [all of a text or file, half of a row].")
     number("num_proposals", 32, "continue: proposals for each sample of a latent flow.")
+    cut = "score: cut what is too long for the model, a text between words; else it is refused."
+    flags.DEFINE_boolean("cut", False, cut, flag_values=values)
+    as_json = "score: JSON lines, one for each sequence and a last one for all."
+    flags.DEFINE_boolean("json", False, as_json, flag_values=values)
+    output = "export: a file .safetensors; report: .html [model or report in the workdir]."
+    text("output", None, output)
+    text("figures", None, "report: a folder for its figures, as PNG and SVG.")
 
 
-def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL) -> CommandLine:
+def parse(argv: Sequence[str], extra: Flags, model: str = DEFAULT_MODEL) -> CommandLine:
     """Parses the arguments after the program's name; for the others see ``define``.
 
     Raises:
         UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
     """
     rest, overrides = _split_overrides(argv)
+    if "--mode=score" in rest:
+        rest = ["--text_file=-" if word == "-" else word for word in rest]
     defined = define(extra, model)
     try:
         # absl would take seconds to search for what is near an unknown name.
@@ -120,6 +158,9 @@ def parse(argv: Sequence[str], extra: dict[str, str], model: str = DEFAULT_MODEL
         argv=tuple(argv),
     )
     _check(line.values)
+    for name in sorted((_TO_SCORE.keys() - extra.keys()) & line.given):
+        if line.values["mode"] != "score":
+            raise UserError(f"--{name} is no flag of this data set: it is for score.")
     return line
 
 
@@ -159,16 +200,18 @@ def _read_overrides(line: CommandLine) -> dict[str, Any]:
     return {name: options.read_value(name, text) for name, text in line.overrides}
 
 
-def help_text(name: str, description: str, extra: dict[str, str], line: CommandLine) -> str:
+def help_text(name: str, description: str, extra: Flags, line: CommandLine) -> str:
     """What ``--help`` prints: use, flags, and the options with their values for this run."""
     config = training_config(name, line)
     defined = define(extra, line.values["model"])
     shown = ["mode", "model", "size", "workdir", "data_dir", *extra]
     shown += ["mesh", "coordinator", "num_processes", "process_id"]
     shown += ["split", "max_sequences", "seed", "num_samples", "length", "temperature", "greedy"]
-    shown += ["text", "midi_file", "row", "prefix", "num_proposals"]
+    shown += ["text", "unseen", "midi_file", "row", "prefix", "num_proposals"]
+    shown += [*sorted(_TO_SCORE.keys() - extra.keys()), "cut", "json", "output", "figures"]
     flag_lines = [
-        _help_line(f"--{flag}", defined[flag].default, defined[flag].help) for flag in shown
+        _help_line(f"--{flag}", defined[flag].default, defined[flag].help.partition(";\n")[0])
+        for flag in shown
     ]
     config_lines = [
         _help_line(name, getattr(config, name), each.help) for name, each in options.OPTIONS.items()
@@ -178,14 +221,21 @@ def help_text(name: str, description: str, extra: dict[str, str], line: CommandL
         [
             description.strip(),
             "",
-            f"Usage: nlf train {name} [flags], and then nlf eval|sample|.. WORKDIR [flags], or",
-            f"       python -m experiments.{name} --mode={'|'.join(MODES)} [flags]",
-            "  train   trains, or goes on with the run in --workdir; Ctrl-C saves and stops",
-            "  eval    scores a split of the data with the trained model",
-            "  sample  shows samples of the trained model",
-            "  reconstruct, interpolate, continue  show what it makes of given sequences",
+            f"Usage: nlf train {name} [flags], and then nlf sample|eval|.. WORKDIR [flags], or",
+            f"       python -m experiments.{name} --mode=train|sample|eval|.. [flags]",
+            "  train        trains, or goes on with the run in --workdir; Ctrl-C saves and stops",
+            "  eval         scores a split of the data with the trained model",
+            "  sample       draws from the trained model",
+            "  reconstruct  encodes and decodes a sequence",
+            "  interpolate  goes from one sequence to another in steps",
+            "  continue     goes on with an opening",
+            "  score        shows how probable given texts or pieces are, symbol by symbol",
+            "  export       writes the best model into one file, which does for the workdir",
+            "  report       shows what the model learned: one HTML file, for any browser",
+            "--workdir may also be such a file, or pretrained:NAME for a model in the package;",
+            "what is drawn or scored with these goes into a folder of their name, here.",
             "",
-            "Flags, with their defaults:",
+            "Flags, with their defaults (in brackets where they depend on others):",
             *flag_lines,
             "",
             f"Options, as --config.<name>=<value>, with their values for {model} at size {size}:",

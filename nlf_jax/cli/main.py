@@ -1,17 +1,25 @@
-"""The command ``nlf``: trains on a data set, and uses what a workdir holds.
+"""The command ``nlf``: trains models of text and music, and uses trained ones.
 
     nlf train quickstart|ptb_char|text|polyphonic|bach|midi [flags]
-    nlf eval|sample|reconstruct|interpolate|continue WORKDIR [flags]
+    nlf sample|continue|reconstruct|interpolate MODEL [flags]
+    nlf score MODEL --text=TEXT|--text_file=FILE|-|--midi_file=FILE|--midi_dir=FOLDER [flags]
+    nlf eval MODEL [flags]
+    nlf report MODEL [--output=FILE] [--figures=FOLDER] [flags]
+    nlf export WORKDIR [--output=FILE]
 
-A workdir knows its experiment and where its data came from. ``nlf train EXPERIMENT --help``
-explains every flag.
+MODEL is the workdir of a run, a file that ``nlf export`` wrote, or pretrained:NAME for a model that
+comes with the package. A workdir keeps what is made of it; what is made of a file or a pretrained
+model goes into a folder of its name, in the current one.
+
+``nlf sample MODEL --help`` explains every flag, ``nlf train EXPERIMENT --help`` those of training
+too.
 """
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from nlf_jax import pretrained
 from nlf_jax.cli.commands import main as run_experiment
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.experiments import EXPERIMENTS
@@ -21,7 +29,7 @@ from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
 from nlf_jax.options import require_choice
 from nlf_jax.training.fit import EXPERIMENT as FIT
-from nlf_jax.training.workdir import read_description
+from nlf_jax.training.loading import read_description
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +42,12 @@ def _run(arguments: list[str]) -> int:
     wants_help = arguments[:1] == ["help"] or {"--help", "-h"}.intersection(arguments[:2])
     if wants_help or not arguments:
         print((__doc__ or "").strip())
+        print(f"Pretrained models: {', '.join(pretrained.names()) or 'none'}")
         return 0 if arguments else 2
     command, *rest = arguments
     require_choice("the command", command, MODES)
     what = "EXPERIMENT" if command == "train" else "WORKDIR"
+    what = what if command in ("train", "export") else "MODEL"
     if not rest or rest[0].startswith("-"):
         raise UserError(f"give `nlf {command}` {what} before the flags; `nlf --help` lists them.")
     subject, *flags = rest
@@ -45,15 +55,15 @@ def _run(arguments: list[str]) -> int:
         require_choice("the experiment", subject, EXPERIMENTS)
         return run_experiment(EXPERIMENTS[subject], flags)
     directory = [f"--mode={command}", f"--workdir={subject}"]
-    return run_experiment(_experiment_of(Path(subject).expanduser()), [*directory, *flags])
+    return run_experiment(_experiment_of(subject), [*directory, *flags])
 
 
-def _experiment_of(workdir: Path) -> Experiment:
-    """The experiment of a trained run; one without data for what ``nlf_jax.fit`` left."""
-    name = read_description(workdir)["experiment"]
+def _experiment_of(source: str) -> Experiment:
+    """The experiment of a trained model; one without data for what ``nlf_jax.fit`` left."""
+    name = read_description(source)["experiment"]
     if name == FIT:
         return Experiment(name, "A run of nlf_jax.fit, which keeps no data.", _no_data)
-    require_choice(f"the experiment of {workdir}", name, EXPERIMENTS)
+    require_choice(f"the experiment of {source}", name, EXPERIMENTS)
     return EXPERIMENTS[name]
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nlf_jax.data.music.piano_roll import LOWEST_PITCH, NUM_PITCHES, check_roll, held_notes
-from nlf_jax.errors import UserError
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -29,29 +28,40 @@ def plot_roll(
         A figure of its own, not one of pyplot's: ``figure.savefig(path)`` writes it.
 
     Raises:
-        UserError: the roll is not of that form, or matplotlib is not installed.
+        UserError: the roll is not of that form.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError('Pictures need matplotlib: pip install "nlf_jax[music]".') from error
+    # Imported late, as it takes a while.
+    from matplotlib.figure import Figure
+
     roll = check_roll(roll)
     width = min(max(len(roll) / 12, 5), 20)
     figure = Figure(figsize=(width, 3.2), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="quarter notes", ylabel="pitch")
-    _draw(axes, roll, frames_per_quarter)
+    draw_roll(axes, roll, frames_per_quarter)
     return figure
 
 
-def _draw(axes: "matplotlib.axes.Axes", roll: np.ndarray, frames_per_quarter: int) -> None:
+def draw_roll(
+    axes: "matplotlib.axes.Axes",
+    roll: np.ndarray,
+    frames_per_quarter: float,
+    colour: str = _COLOR,
+    line: str = "0.85",
+) -> None:
+    """Draws a roll bool [T, 88] on axes: time in quarter notes, or what has so many frames.
+
+    Args:
+        colour: of the notes.
+        line: colour of the grid.
+    """
     keys, starts, ends = held_notes(roll).T
     for key in np.unique(keys):
         spans = np.stack([starts, ends - starts], axis=1)[keys == key] / frames_per_quarter
-        axes.broken_barh(spans, (key + LOWEST_PITCH - 0.45, 0.9), color=_COLOR)
+        axes.broken_barh(spans, (key + LOWEST_PITCH - 0.45, 0.9), color=colour)
     lowest, highest = np.array([keys.min(), keys.max()] if keys.size else [39, 51]) + LOWEST_PITCH
     octaves = range(24, LOWEST_PITCH + NUM_PITCHES, 12)
     axes.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
-    axes.grid(axis="y", color="0.85")
+    axes.grid(axis="y", color=line)
     axes.set_axisbelow(True)
     axes.set_xlim(0, max(len(roll), 1) / frames_per_quarter)
     axes.set_ylim(lowest - _MARGIN, highest + _MARGIN)

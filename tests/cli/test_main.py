@@ -12,12 +12,14 @@ TINY = ["--size=tiny", "--model=lstm", "--config.num_epochs=1", "--config.max_le
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run whose text was given by a relative path."""
+    """A run whose text, with spaces to strip, was given by a relative path."""
     root = tmp_path_factory.mktemp("nlf")
-    (root / "lines.txt").write_text("\n".join(f"line {n}" for n in range(60)))
+    (root / "lines.txt").write_text("\n".join(f"{' ' * (n % 3)}line {n}" for n in range(60)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        assert main(["train", "text", "--text_file=lines.txt", "--workdir=run", *TINY]) == 0
+        assert (
+            main(["train", "text", "--text_file=lines.txt", "--strip", "--workdir=run", *TINY]) == 0
+        )
     return root / "run"
 
 
@@ -37,11 +39,13 @@ def test_other_data_of_the_same_content_go_on(trained, tmp_path, capsys):
     moved.write_bytes((trained.parent / "lines.txt").read_bytes())
     flags = [f"--text_file={moved}", f"--workdir={trained}", *TINY]
     assert main(["train", "text", *flags]) == 0
-    assert workdir.read_description(trained)["source"] == {"text_file": os.fspath(moved)}
+    assert workdir.read_description(trained)["source"] == {
+        "text_file": os.fspath(moved), "strip": "true", "unique": "false", "windows": "false",
+    }  # fmt: skip
 
 
 def test_a_run_of_the_first_format_goes_on(trained, tmp_path, capsys):
-    """It lacks the options that came later, and the source of its data."""
+    """It lacks the options that came later and the source of its data, which were stripped."""
     path = trained / "config.json"
     description = json.loads(path.read_text())
     del description["source"]
@@ -54,6 +58,58 @@ def test_a_run_of_the_first_format_goes_on(trained, tmp_path, capsys):
     assert main(["train", "text", *flags, "--config.num_epochs=2"]) == 0
     assert "going on after step" in capsys.readouterr().out
     assert main(["eval", str(trained), "--max_sequences=2"]) == 0
+
+
+def test_other_lines_of_the_same_text_are_other_data(trained, capsys):
+    flags = [f"--text_file={trained.parent}/lines.txt", f"--workdir={trained}", *TINY]
+    assert main(["train", "text", *flags, "--nostrip"]) == 2
+    assert "data.fingerprint" in capsys.readouterr().err
+
+
+def test_unseen_symbols_are_refused_and_the_flag_is_named(trained, capsys):
+    assert main(["continue", str(trained), "--text=line Ω"]) == 2
+    assert "'Ω' at position 5" in (error := capsys.readouterr().err)
+    assert "--unseen=SYMBOL" in error
+    assert main(["continue", str(trained), "--text=line Ω", "--unseen=Ω"]) == 2
+    assert "--unseen is 'Ω'" in capsys.readouterr().err
+
+
+def test_an_exported_model_does_for_the_workdir(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(trained), "--output=lines.safetensors"]) == 0
+    assert main(["export", str(trained)]) == 0
+    assert f"nlf sample {trained}/model.safetensors" in capsys.readouterr().out
+    assert main(["sample", "lines.safetensors", "--num_samples=2", "--length=3"]) == 0
+    samples = (tmp_path / "lines/samples/samples-1.txt").read_text().splitlines()
+    assert main(["sample", str(trained), "--num_samples=2", "--length=3"]) == 0
+    out = capsys.readouterr().out
+    assert all(out.count(f"{n}: {text}\n") == 2 for n, text in enumerate(samples, 1))
+    # Its lines were stripped, which the file knows; the path of the text it does not.
+    assert main(["eval", "lines.safetensors", "--max_sequences=3"]) == 2
+    assert "--text_file" in capsys.readouterr().err
+    text = f"--text_file={trained.parent}/lines.txt"
+    assert main(["eval", "lines.safetensors", "--max_sequences=3", text]) == 0
+    result = json.loads((tmp_path / "lines/eval_test.json").read_text())
+    assert result["command"].startswith("nlf eval lines.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["export", "RUN", "--output=notes.txt"], "--output is notes.txt: give a name that ends"),
+        (["export", "pretrained:king_james"], "is no workdir: it is such a file already"),
+        (["train", "quickstart", "--workdir=pretrained:king_james"], "nothing can be trained in"),
+        (["sample", "pretrained:king"], "'king'; did you mean king_james"),
+        (["sample", "none.safetensors"], "there is no file none.safetensors: `nlf export"),
+    ],
+)
+def test_mistakes_with_files_are_one_line(trained, argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([word.replace("RUN", str(trained)) for word in argv]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_newer_format_is_refused_by_name(trained, capsys):
@@ -71,7 +127,8 @@ def test_a_newer_format_is_refused_by_name(trained, capsys):
     ("argv", "message"),
     [
         (["smple", "x"], "did you mean sample"),
-        (["sample"], "give `nlf sample` WORKDIR"),
+        (["sample"], "give `nlf sample` MODEL"),
+        (["export"], "give `nlf export` WORKDIR"),
         (["train", "--size=tiny"], "give `nlf train` EXPERIMENT"),
         (["train", "ptb"], "did you mean ptb_char"),
         (["eval", "nowhere"], "no trained model in nowhere"),

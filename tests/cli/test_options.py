@@ -134,7 +134,7 @@ def test_wrong_overrides_are_one_clear_line(name, text, message):
         ({"mixtures": "2"}, "piano rolls only"),
         ({"frame_units": "2"}, "piano rolls only"),
         ({"seed": "4294967296"}, "--config.seed must be at least 0 and less than 4,294,967,296"),
-        ({"hidden": "9" * 30, "embedding": "9" * 30}, "less than 4,294,967,296, got 99999"),
+        ({"hidden": "9" * 30, "embedding": "9" * 30}, "less than 100,000, got 99999"),
         ({"buckets": f"4,{2**32}"}, "--config.buckets must be increasing"),
         ({"num_epochs": "0"}, "--config.num_epochs must be at least 1"),
     ],
