@@ -12,8 +12,10 @@ machine: the authors' seconds times the rate of a float32 product there, taken a
 over ours times the rate here. ``matmul`` is the achieved part of the latter (two 2048 x 2048
 matrices, measured between the repeats); operations are those of the program's matrix products.
 ``reading`` is the part of the rate at which 256 MB are read that reading the weights of one
-generated sequence reaches; above 1 the weights come from a cache. Cells measured earlier stay in
-the JSON until they are measured again, so that it can be filled in pieces.
+generated sequence reaches; above 1 the weights come from a cache. ``in turn`` is the longest chain
+of rounds of loops that wait for each other, read from the program, which no machine changes.
+Cells measured earlier stay in the JSON until they are measured again, so that it can be filled in
+pieces.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.speed_cases import Case, sweep_cases, table_cases
+from benchmarks.speed_cases import Case, gated_cases, sweep_cases, table_cases
 from benchmarks.speed_lstm import LayerCase, layer_cases
 from benchmarks.speed_report import HEADER, draw_generation, row
 from benchmarks.timing import (
@@ -83,6 +85,7 @@ def figures(
         "reading_fraction": compiled.read / seconds / rates["read"] if case.reads_weights else None,
         "compile_seconds": compiled.seconds,
         "peak_mbytes": compiled.peak / 1e6,
+        "sequential_steps": compiled.sequential,
     }
 
 
@@ -170,7 +173,12 @@ def run(options: argparse.Namespace, cases: Sequence[Case | LayerCase]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 2 after a user's mistake, told in one line."""
     options = parse(argv)
-    cases = [*table_cases(), *layer_cases(), *(sweep_cases() if options.sweep else ())]
+    cases = [
+        *table_cases(),
+        *gated_cases(),
+        *layer_cases(),
+        *(sweep_cases() if options.sweep else ()),
+    ]
     return exit_code(lambda: run(options, cases))
 
 

@@ -37,6 +37,7 @@ class Case:
         data: "ptb" or "jsb": shapes only, the content is random.
         published: seconds that the authors' code took on two cores, medians with 20% noise.
         latent: D, where it is not the size's own.
+        changes: other options of the model, for instance its recurrence.
     """
 
     part: str
@@ -49,12 +50,14 @@ class Case:
     samples: int = 1
     published: float | None = None
     latent: int | None = None
+    changes: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
         """For instance "train/paper/af_scf/ptb-B15-T128-S1"."""
-        latent = f"-D{self.latent}" if self.latent else ""
-        shape = f"{self.data}-B{self.batch}-T{self.steps}-S{self.samples}{latent}"
+        more = [f"D{self.latent}"] if self.latent else []
+        more += [str(value) for _, value in self.changes]
+        shape = "-".join([f"{self.data}-B{self.batch}-T{self.steps}-S{self.samples}", *more])
         return f"{self.part}/{self.size}/{self.model}/{shape}"
 
     def config(self) -> ModelConfig:
@@ -62,6 +65,7 @@ class Case:
         changes: dict[str, Any] = SIZES[self.size] | (
             {"latent": self.latent} if self.latent else {}
         )
+        changes |= dict(self.changes)
         changes["emission"] = "bernoulli" if self.data == "jsb" else "categorical"
         return get_config("bench", self.model, "paper", **changes).network
 
@@ -134,6 +138,21 @@ def table_cases() -> Iterator[Case]:
     for task, shape, size, published in _ROWS:
         for model, seconds in zip(MODELS, published, strict=False):
             yield Case(task, task, model, size, published=seconds, **shape)
+
+
+def gated_cases() -> Iterator[Case]:
+    """Generation with the gated recurrence, and the codebook flow; not in the authors' code."""
+    gated: Any = ("recurrence", "gated")
+    parallel = (gated, ("posterior", "factorised"))
+    for size in ("paper", "small"):
+        for model, changes in (
+            ("gated", ()),
+            ("af_codebook", ()),
+            ("af_codebook", (gated,)),
+            ("af_scf", (gated,)),
+            ("iaf_scf", parallel),
+        ):
+            yield Case("generate", "generate", model, size, **_ONE, changes=changes)
 
 
 def sweep_cases() -> Iterator[Case]:

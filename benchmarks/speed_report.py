@@ -14,6 +14,7 @@ COLUMNS = (
     ("reading", "reading_fraction", "{:.0%}"),
     ("compile s", "compile_seconds", "{:.1f}"),
     ("peak MB", "peak_mbytes", "{:.0f}"),
+    ("in turn", "sequential_steps", "{:,}"),
 )
 NAME_WIDTH, WIDTH = 44, 10
 HEADER = "cell".ljust(NAME_WIDTH) + "".join(title.rjust(WIDTH) for title, _, _ in COLUMNS)
@@ -24,7 +25,8 @@ def row(cell: dict[str, Any]) -> str:
     """One line of the table: figures, a dash for each that there is none of, or a note."""
     if "note" in cell:
         return cell["name"].ljust(NAME_WIDTH) + cell["note"]
-    shown = ("-" if cell[key] is None else form.format(cell[key]) for _, key, form in COLUMNS)
+    values = ((cell.get(key), form) for _, key, form in COLUMNS)
+    shown = ("-" if value is None else form.format(value) for value, form in values)
     return cell["name"].ljust(NAME_WIDTH) + "".join(text.rjust(WIDTH) for text in shown)
 
 

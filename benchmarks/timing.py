@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.speed_operations import product_bytes, product_flops
+from nlf_jax.report.sequential_steps import longest_chain
 
 Call = Callable[[], Any]
 SECONDS_PER_CELL = 4.0
@@ -43,6 +44,7 @@ class Compiled(NamedTuple):
         peak: bytes of arguments, results and temporary buffers.
         flops: operations, see speed_operations.
         read: bytes of weights, see speed_operations.
+        sequential: rounds of loops that wait for each other, see ``sequential_steps``.
     """
 
     call: Call
@@ -50,6 +52,7 @@ class Compiled(NamedTuple):
     peak: int
     flops: int
     read: int
+    sequential: int
 
 
 class Reference(NamedTuple):
@@ -81,7 +84,8 @@ def compile_program(program: Program) -> Compiled:
     peak = size + memory.temp_size_in_bytes - memory.alias_size_in_bytes
     jaxpr = traced.jaxpr.jaxpr
     call = _calls_in_a_row(compiled, program)
-    return Compiled(call, seconds, peak, product_flops(jaxpr), product_bytes(jaxpr))
+    counts = (product_flops(jaxpr), product_bytes(jaxpr), longest_chain(jaxpr))
+    return Compiled(call, seconds, peak, *counts)
 
 
 def _calls_in_a_row(compiled: Any, program: Program) -> Call:

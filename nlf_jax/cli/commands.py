@@ -68,6 +68,8 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs in NLF_CACHE_DIR/xla, by default ~/.cache/nlf_jax/xla."""
     cache = Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
     jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+    # The many small programs that initialise a model too.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _run(experiment: Experiment, line: CommandLine) -> None:

@@ -1,36 +1,21 @@
 """How long drawing takes, against length."""
 
-import math
 import time
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from nlf_jax.models.config import LANGUAGE_MODELS, ModelConfig
 from nlf_jax.report.figures import BLUE, Figure, Panel, titled
 from nlf_jax.report.html import joined, paragraph, table
 from nlf_jax.report.page import Section
+from nlf_jax.report.sequential_steps import sequential_steps
 from nlf_jax.report.subject import Subject
 from nlf_jax.sampling import sample
 
 TITLE = "Time to generate"
 _REPEATS, _LONGEST, _NUM_LENGTHS = 3, 256, 4
-
-
-def sequential_steps(config: ModelConfig, length: int) -> int:
-    """Rounds of the longest loop over time when a sequence of so many steps is drawn.
-
-    An autoregressive prior and a language model go step by step. The others draw all steps at
-    once, but for their recurrences: an LSTM has a round a step, a gated recurrence one for every
-    doubling.
-    """
-    parallel = config.model.startswith("iaf") or config.model == "af_only"
-    if config.model in LANGUAGE_MODELS or not parallel:
-        return length
-    if config.model == "af_only" and config.posterior == "factorised":
-        return 1
-    return max(1, math.ceil(math.log2(length))) if config.recurrence == "gated" else length
 
 
 def timing_section(subject: Subject) -> Section:
@@ -40,7 +25,7 @@ def timing_section(subject: Subject) -> Section:
     seconds = [_seconds(subject, length) for length in lengths]
     kind = jax.devices()[0].device_kind
     device = "CPU" if kind == "cpu" else kind
-    steps = [sequential_steps(subject.config, length) for length in lengths]
+    steps = [_rounds(subject, length) for length in lengths]
     figure = _figure(subject, lengths, seconds, steps, device)
     words = (
         f"One sequence at a time on {device}, measured while this report was made: the fastest of "
@@ -48,8 +33,17 @@ def timing_section(subject: Subject) -> Section:
     )
     rows = [(n, f"{1000 * s:,.1f}", k) for n, s, k in zip(lengths, seconds, steps, strict=True)]
     head = [subject.step_name, "milliseconds", "sequential steps"]
-    numbers = table(head, rows, "Time of a sequence, and the rounds of its longest loop over time")
+    numbers = table(
+        head,
+        rows,
+        "Time of a sequence, and the longest chain of rounds of loops, which wait for each other",
+    )
     return Section(TITLE, joined([paragraph(words), figure.html(), numbers]), (figure,))
+
+
+def _rounds(subject: Subject, length: int) -> int:
+    """At least 1: what has no loop is one pass over all steps."""
+    return max(1, sequential_steps(partial(sample, length=length), subject.model, subject.key))
 
 
 def _seconds(subject: Subject, length: int) -> float:
@@ -85,7 +79,7 @@ def _figure(
     pairs = zip(lengths, milliseconds, strict=True)
     listed = ", ".join(f"{value:.1f} ms for {length}" for length, value in pairs)
     alt = f"Time to draw a sequence against its length in {subject.step_name}: {listed}."
-    caption = "Beside each point: rounds of the longest loop over time."
+    caption = "Beside each point: the rounds of loops that have to wait for each other."
     return Figure("time", caption, (Panel(draw, alt),))
 
 

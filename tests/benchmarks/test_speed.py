@@ -119,7 +119,9 @@ def test_torchs_layer_agrees(case, cell):
 
 def test_ratio_is_theirs_over_ours_and_scaled_to_one_rate():
     case = Case("train", "train", "lstm", "tiny", published=6.0)
-    compiled = Compiled(print, seconds=1.5, peak=3_000_000, flops=10**11, read=5 * 10**9)
+    compiled = Compiled(
+        print, seconds=1.5, peak=3_000_000, flops=10**11, read=5 * 10**9, sequential=7
+    )
     rates = {"matmul": 4e11, "read": 1e10}
     cell = speed.figures(case, compiled, [1.0, 9.0, 2.0], rates)
     assert (cell["name"], cell["seconds"]) == ("train/tiny/lstm/ptb-B15-T128-S1", 2.0)
@@ -129,7 +131,7 @@ def test_ratio_is_theirs_over_ours_and_scaled_to_one_rate():
 
 
 def test_ratio_to_another_implementation():
-    compiled = Compiled(print, seconds=1.5, peak=3_000_000, flops=10**11, read=1)
+    compiled = Compiled(print, seconds=1.5, peak=3_000_000, flops=10**11, read=1, sequential=7)
     cell = speed.figures(LAYERS[0], compiled, [2.0], {"matmul": 4e11, "read": 1e10})
     rivals = {"flax": print, "torch": "not installed"}
     flax, torch = speed.beside(cell, rivals, {"flax": [4.0, 99.0, 5.0]})

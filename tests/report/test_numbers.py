@@ -1,4 +1,3 @@
-import itertools
 import json
 
 import jax
@@ -8,13 +7,11 @@ import pytest
 
 import nlf_jax
 from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models import ModelConfig
 from nlf_jax.report import conditionals
 from nlf_jax.report.curves import curve
 from nlf_jax.report.density import Mixture, main_directions, step_priors
 from nlf_jax.report.positions import binned, step_costs
 from nlf_jax.report.scores import read_evaluations, score_of
-from nlf_jax.report.timing import sequential_steps
 from tests.models.tiny import make_batch, make_model
 
 KEY = jax.random.key(0)
@@ -149,10 +146,3 @@ def test_scores_are_numbers(value, score, tmp_path):
     (tmp_path / "eval_valid.json").write_text(json.dumps({"scores": {"nll_bits": value}}))
     assert score_of(read_evaluations(tmp_path)["valid"], "nll_bits") == score
     assert score_of(None, "nll_bits") is None
-
-
-def test_sequential_steps():
-    models, recurrences = ("gated", "af_scf", "iaf_scf", "af_only"), ("lstm", "gated")
-    pairs = itertools.product(models, recurrences)
-    found = [sequential_steps(ModelConfig(model=m, recurrence=r), 100) for m, r in pairs]
-    assert found == [100, 100, 100, 100, 100, 7, 100, 7]

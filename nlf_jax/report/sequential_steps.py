@@ -19,10 +19,11 @@ def sequential_steps(function: Callable, *arguments: Any) -> int:
         function: what ``jax.make_jaxpr`` takes.
         arguments: arrays or shapes of them.
     """
-    return _longest(jax.make_jaxpr(function)(*arguments).jaxpr)
+    return longest_chain(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
-def _longest(jaxpr: Jaxpr) -> int:
+def longest_chain(jaxpr: Jaxpr) -> int:
+    """As ``sequential_steps``, of a program that has been traced."""
     depths: dict[Any, int] = {}
     for equation in jaxpr.eqns:
         inputs = [depths.get(v, 0) for v in equation.invars if not isinstance(v, Literal)]
@@ -34,11 +35,11 @@ def _longest(jaxpr: Jaxpr) -> int:
 def _rounds(equation: JaxprEqn) -> int:
     parameters = equation.params
     if equation.primitive.name == "scan":
-        return parameters["length"] * max(1, _longest(parameters["jaxpr"].jaxpr))
+        return parameters["length"] * max(1, longest_chain(parameters["jaxpr"].jaxpr))
     if equation.primitive.name == "while":
-        inside = max(_longest(parameters[part].jaxpr) for part in ("body_jaxpr", "cond_jaxpr"))
+        inside = max(longest_chain(parameters[part].jaxpr) for part in ("body_jaxpr", "cond_jaxpr"))
         return _limit(parameters["cond_jaxpr"].jaxpr) * max(1, inside)
-    return max(map(_longest, _jaxprs(list(parameters.values()))), default=0)
+    return max(map(longest_chain, _jaxprs(list(parameters.values()))), default=0)
 
 
 def _limit(condition: Jaxpr) -> int:
