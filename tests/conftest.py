@@ -1,10 +1,16 @@
 """Fixtures for data that is not in the repository; a test that needs it is skipped without."""
 
+import gc
 import os
 import pathlib
 
 import jax
 import pytest
+
+# The command line turns it on, which would stay so for every test after it in this process.
+jax.config.update("jax_enable_compilation_cache", False)
+
+MANY_MAPS = 25_000
 
 
 def _directory(variable: str) -> pathlib.Path:
@@ -35,6 +41,19 @@ def ptb_dir(data_dir) -> pathlib.Path:
 def golden_dir() -> pathlib.Path:
     """The authors' numbers."""
     return _directory("NLF_GOLDEN_DIR")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs():
+    """Forgets compiled programs before they need more memory maps than Linux gives a process.
+
+    That is 65,530; beyond, the next compilation crashes.
+    """
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_text().splitlines()) > MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
