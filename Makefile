@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample reconstruct interpolate continue score export report test lint flows tpu-check torture fuzz bench docs test-matrix experiment
+.PHONY: help train eval sample reconstruct interpolate continue score export report test lint flows tpu-check torture fuzz mutate bench docs test-matrix experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -63,6 +63,9 @@ flows: .venv/.runtime ## table of the flows: parameters, times, round-trip error
 
 torture: .venv/.runtime ## kill, corrupt and starve small runs; check that nothing is lost
 	@exec $(VENV_PYTHON) -m tests.robustness.torture $(ARGS)
+
+mutate: .venv/.dev ## break the code in one place at a time; check that a test notices each time
+	@exec $(VENV_PYTHON) -m tests.robustness.mutate $(ARGS)
 
 fuzz: .venv/.fuzz ## feed millions of hostile inputs to every reader; check that errors are clear
 	@exec $(VENV_PYTHON) -m tests.robustness.fuzz $(ARGS)

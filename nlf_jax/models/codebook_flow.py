@@ -125,7 +125,7 @@ class SymbolPrior(CodePrior):
         """See ``CodePrior``."""
         codes = self.codebook.codes
         norms = jnp.square(codes).sum(-1)
-        squares = norms[:, None] + norms - 2 * codes @ codes.T
+        squares = norms[:, None] + norms[None] - 2 * codes @ codes.T
         squares = jnp.where(jnp.eye(len(codes), dtype=bool), jnp.inf, squares)
         return jnp.sqrt(jnp.maximum(squares.min(), 0.0)) / self.config.code_width
 

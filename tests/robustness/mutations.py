@@ -35,8 +35,8 @@ MUTATIONS = (
     Mutation(
         "the KL term is added",
         "nlf_jax/objectives.py",
-        "reconstruction - kl_weight * kl",
-        "reconstruction + kl_weight * kl",
+        "bound = reconstruction - kl_weight * kl",
+        "bound = reconstruction + kl_weight * kl",
         OBJECTIVES,
     ),
     Mutation(
@@ -133,7 +133,7 @@ MUTATIONS = (
     Mutation(
         "importance weights of an opening leave out the posterior",
         "nlf_jax/models/base.py",
-        " + log_det - posterior.log_prob_at(fresh)",
+        " + log_det - posterior.log_prob_at(noise)",
         " + log_det",
         LATENTS,
     ),
@@ -161,8 +161,8 @@ MUTATIONS = (
     Mutation(
         "a chain's inverse runs forwards",
         "nlf_jax/bijectors/base.py",
-        "for bijector in reversed(list(self.bijectors)):",
-        "for bijector in list(self.bijectors):",
+        "for bijector, own in reversed(pairs):",
+        "for bijector, own in pairs:",
         BIJECTORS,
     ),
     Mutation(
@@ -357,8 +357,8 @@ MUTATIONS = (
     Mutation(
         "the newest model is loaded, not the best",
         "nlf_jax/training/checkpoints.py",
-        "best + steps[::-1]",
-        "steps[::-1]",
+        "key=lambda step: (step == best, step)",
+        "key=lambda step: step",
         CHECKPOINTS,
     ),
     Mutation(
