@@ -55,6 +55,19 @@ def test_a_length_never_seen_is_told_and_leaves_the_score_given_the_length(model
             assert summary[f"{name}_{unit}"] == finite[f"{name}_{unit}"]
 
 
+def test_every_batch_and_both_scores_have_noise_of_their_own(make_config, rows):
+    """The same row in three batches; with one sample minus the ELBO would be the NLL's estimate."""
+    config = make_config("af_scf").network
+    network = create_network(config, num_symbols=6, max_length=5, key=jax.random.key(1))
+    model = SequenceModel(network=network, length_log_prob=jnp.zeros(6))
+    scores = evaluate.score(
+        model, [rows[1]] * 3, jax.random.key(0), batch_size=1, buckets=(5,), nll_samples=1
+    )
+    assert len(np.unique(scores.elbo)) == 3
+    assert len(np.unique(scores.nll_no_length)) == 3
+    assert (np.abs(scores.elbo + scores.nll_no_length) > 1e-4).all()
+
+
 def test_stops_between_batches(model, rows):
     answers = iter([False, True])
     stop = lambda: next(answers)  # noqa: E731

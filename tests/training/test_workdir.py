@@ -56,6 +56,13 @@ def test_another_run_is_refused_with_the_difference(claimed, other, vocabulary, 
     assert (claimed / "config.json").read_text() == before
 
 
+def test_all_options_but_these_make_another_run():
+    free = {"num_epochs", "log_every", "checkpoint_every", "nll_samples", "eval_batch_size"}
+    for name in options_of(TrainConfig):
+        found = workdir.differences({"config": {name: 1}}, {"config": {name: 2}})
+        assert found == ([] if name in free else [f"config.{name}: 1 -> 2"])
+
+
 def test_tied_is_of_no_matter_where_there_are_no_output_weights(tmp_path):
     sizes = {"embedding": 8, "hidden": 16, "posterior": "factorised"}
     for tied in (True, False):
