@@ -47,6 +47,17 @@ def test_continuations_follow_the_exact_conditional(model):
         np.testing.assert_allclose(counts / 2000, exact[first], atol=0.03)
 
 
+@pytest.mark.parametrize("model", ["af_scf", "iaf_scf"])
+def test_weights_of_an_opening_average_to_its_probability(model):
+    model, count = tied(model), 20_000
+    exact = probabilities(model, 2, 50_000).sum(1)
+    lengths, keys = np.full(count, 2, np.int32), jax.random.split(KEY, count)
+    propose = jax.jit(model.network.continuation, static_argnums=(2, 5))
+    for first in range(NUM_SYMBOLS):
+        _, log_weights = propose(np.int32([first]), lengths, 2, keys, np.float32(1), False)
+        np.testing.assert_allclose(np.exp(log_weights).mean(), exact[first], rtol=0.05)
+
+
 def test_lengths_follow_the_opening():
     """p(T | x_1, x_2, T > 2) for T = 3 and 4; the second symbol's scores know the length."""
     model = tied("lstm")

@@ -150,3 +150,26 @@ def test_the_two_directions_read_what_lies_on_their_side():
 def test_initial_gates_forget_at_different_speeds():
     block = jax.jit(lambda: GatedBlock(HIDDEN, products="float32", rngs=nnx.Rngs(0)))()
     np.testing.assert_allclose(block.gates.bias[...], [-4.0, -1.5, 1.0, 0.0, 0.0, 0.0])
+
+
+def normed(x, scale):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale
+
+
+def test_a_block_is_its_equations():
+    """Step by step in float64, from the docstring of `GatedBlock`."""
+    block = make_stack().blocks[0]
+    x = np.asarray(jax.random.normal(KEY, (STEPS, HIDDEN)))
+    logistic = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    linear = lambda layer, x: x @ np.float64(layer.weight[...]) + np.float64(layer.bias[...])  # noqa: E731
+    read = np.pad(normed(x, np.float64(block.time_norm.scale[...])), [(3, 0), (0, 0)])
+    h, expected = np.zeros(HIDDEN), []
+    for t in range(STEPS):
+        u = sum(np.float64(w) * read[3 + t - k] for k, w in enumerate(block.convolution[...]))
+        gate, candidate = np.split(linear(block.gates, u), 2)
+        h = (1 - logistic(gate)) * h + logistic(gate) * candidate
+        y = x[t] + linear(block.time_out, h)
+        units = linear(block.units, normed(y, np.float64(block.step_norm.scale[...])))
+        left, right = np.split(units, 2)
+        expected.append(y + linear(block.step_out, left * logistic(left) * right))
+    assert_close(jax.jit(block)(x), np.stack(expected), atol=1e-4)
