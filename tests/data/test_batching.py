@@ -59,6 +59,15 @@ def test_seed_decides_the_order(sequences):
     assert _order(runs[0]) != _order(runs[2])
 
 
+def test_seed_decides_which_rows_meet(sequences):
+    steps = steps_per_epoch(sequences, **SETTINGS)
+    companies = [
+        {frozenset(batch.index.tolist()) for batch in _take(iterator, steps)}
+        for iterator in (train_batches(sequences, **SETTINGS, seed=seed) for seed in (0, 1))
+    ]
+    assert len(companies[0] & companies[1]) < steps // 2
+
+
 def test_neighbouring_seeds_are_not_shifted_epochs(sequences):
     steps = steps_per_epoch(sequences, **SETTINGS)
     second_epoch = _take(train_batches(sequences, **SETTINGS, seed=0), 2 * steps)[steps:]

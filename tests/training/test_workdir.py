@@ -116,6 +116,12 @@ def test_second_process_is_refused_and_the_lock_dies_with_its_owner(tmp_path):
             pass
 
 
+def test_of_two_that_take_the_lock_one_is_refused(tmp_path):
+    refused = pytest.raises(UserError, match="another process trains in")
+    with workdir.lock(tmp_path), refused, workdir.lock(tmp_path):
+        pass
+
+
 def test_workdir_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with (
