@@ -116,7 +116,7 @@ def length(model: SequenceModel, value: Any) -> int | None:
     Raises:
         UserError: it is something else.
     """
-    longest = checked(model).length_log_prob.shape[0] - 1
+    longest = checked(model).max_length
     return None if value is None else count("length", value, 1, longest)
 
 
@@ -182,7 +182,7 @@ def _is_known(x: Any) -> bool:
 
 
 def _check_shapes(model: SequenceModel, x: Any, lengths: Any) -> None:
-    text, longest = checked(model).network.config.is_text, model.length_log_prob.shape[0] - 1
+    text, longest = checked(model).network.config.is_text, model.max_length
     if x.ndim != (2 if text else 3):
         wanted = "ids [B, T]" if text else "bits [B, T, V]"
         raise UserError(f"x has shape {x.shape}: this model takes {wanted}")

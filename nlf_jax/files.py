@@ -141,7 +141,7 @@ def open_regular(path: Path, limit: int) -> Iterator[BinaryIO]:
         UserError: it cannot be read, then or later, is larger, or is no file.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise UserError(f"{path} is no file, but {_kind(found.st_mode)}: put one there.")
@@ -158,7 +158,8 @@ def _kind(mode: int) -> str:
     return "a FIFO" if stat.S_ISFIFO(mode) else "a device"
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
+    """An opener for ``open``: a pipe to which nobody writes is not waited for."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

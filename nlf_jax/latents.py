@@ -161,7 +161,7 @@ def continue_from(
     num_proposals = arguments.count("num_proposals", num_proposals)
     length, temperature = arguments.length(model, length), arguments.temperature(temperature)
     keys, opening = arguments.keys(key, num_samples), arguments.sequence(model, opening)
-    longest = model.length_log_prob.shape[0] - 1 if length is None else length
+    longest = model.max_length if length is None else length
     if len(opening) >= longest:
         raise UserError(
             f"the opening has {len(opening)} steps, the longest sequence {longest}: nothing is left"
@@ -231,7 +231,7 @@ def _go_on(
     keys = jax.vmap(partial(jax.random.split, num=num_proposals))(keys).reshape(-1)
     length_keys, keys = split_each(keys)
     lengths = jax.vmap(partial(_draw_length, model, len(opening), length))(length_keys)
-    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
+    num_steps = model.max_length if length is None else length
     symbols, log_weights = model.network.continuation(
         opening, lengths, num_steps, keys, temperature, greedy
     )

@@ -95,7 +95,7 @@ def _draw(
     """A sample for each key, [N]; none depends on another."""
     length_keys, symbol_keys = split_each(keys)
     lengths = jax.vmap(partial(_draw_length, model, length))(length_keys)
-    num_steps = model.length_log_prob.shape[0] - 1 if length is None else length
+    num_steps = model.max_length if length is None else length
     symbols = model.network.generate(lengths, num_steps, symbol_keys, temperature, greedy)
     return padded(symbols, lengths)
 

@@ -125,7 +125,7 @@ def score(
         >>> forwards.bits_per_symbol < 3 < backwards.bits_per_symbol
         True
     """
-    rows, longest = _rows(arguments.checked(model), sequences, unseen), max_steps(model)
+    rows, longest = _rows(arguments.checked(model), sequences, unseen), model.max_length
     key = arguments.one_key(jax.random.key(0) if key is None else key)
     num_samples = arguments.count("num_samples", num_samples)
     # Few sequences make a small batch, whose size is one of few too.
@@ -149,15 +149,10 @@ def total(scores: Sequence[Score]) -> Score:
     )
 
 
-def max_steps(model: SequenceModel) -> int:
-    """The most steps that a model takes."""
-    return model.length_log_prob.shape[0] - 1
-
-
 def _rows(model: SequenceModel, sequences: Sequence[Any], unseen: str | None) -> list[np.ndarray]:
     """The sequences as ids int32 [T] or rolls bool [T, 88]."""
     num_symbols = model.network.embedding.shape[0] if model.network.config.is_text else None
-    rows, longest = encoded(sequences, model.vocabulary, num_symbols, unseen), max_steps(model)
+    rows, longest = encoded(sequences, model.vocabulary, num_symbols, unseen), model.max_length
     for number, row in enumerate(rows):
         if len(row) > longest:
             raise UserError(

@@ -151,7 +151,7 @@ def _inputs(trained: Trained, default: int) -> list[jax.Array]:
     if texts and trained.model.vocabulary is None:
         raise UserError("--text does not suit this model, whose symbols are plain ids.")
     found = [_encode(trained.model.vocabulary, text, flags["unseen"]) for text in texts]
-    found += [_read_midi(path, trained.frame) for path in files]
+    found += [encode_roll(read_roll(path, trained.frame)) for path in files]
     found += _read_rows(trained, rows) if rows else []
     if not all(map(len, found)):
         raise UserError("a given sequence is empty: it must have at least one step.")
@@ -168,7 +168,7 @@ def _encode(vocabulary: Vocabulary, text: str, unseen: str | None) -> np.ndarray
 
 def _fitting(trained: Trained, sequences: list[jax.Array]) -> list[jax.Array]:
     """The sequences, if the model takes so many steps."""
-    longest, steps = trained.model.length_log_prob.shape[0] - 1, max(map(len, sequences))
+    longest, steps = trained.model.max_length, max(map(len, sequences))
     if steps > longest:
         raise UserError(
             f"a given sequence has {steps} steps, this model takes at most {longest}: shorten it, "
@@ -197,7 +197,8 @@ def _timing(frame: Mapping[str, Any]) -> dict[str, Any]:
     return {"frames_per_quarter": frames, "beats_per_minute": 60 / (frames * seconds)}
 
 
-def _read_midi(path: str, frame: Mapping[str, Any]) -> np.ndarray:
+def read_roll(path: str, frame: Mapping[str, Any]) -> np.ndarray:
+    """The piano roll of a MIDI file, bool [T, 88], in which a note sounds."""
     midi = media.read_midi_file(path)
     try:
         roll = media.midi_to_roll(midi, **frame)
@@ -205,7 +206,7 @@ def _read_midi(path: str, frame: Mapping[str, Any]) -> np.ndarray:
         raise UserError(f"{path}: {error}") from error
     if not roll.any():
         raise UserError(f"{path} has no notes that the piano has: give another MIDI file.")
-    return encode_roll(roll)
+    return roll
 
 
 def _read_rows(trained: Trained, rows: Sequence[int]) -> list[np.ndarray]:

@@ -73,7 +73,7 @@ def _text(model: SequenceModel, flags: dict[str, Any]) -> np.ndarray | None:
     if model.vocabulary is None:
         raise UserError("--text does not suit this model, which has no vocabulary.")
     ids = model.vocabulary.encode(flags["text"][0], flags["unseen"])
-    longest = model.length_log_prob.shape[0] - 1
+    longest = model.max_length
     if not 1 <= len(ids) <= longest:
         raise UserError(f"--text has {len(ids)} symbols, this model takes 1 to {longest}.")
     return ids

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nlf_jax import media
-from nlf_jax.cli.drawing import Trained
+from nlf_jax.cli.drawing import Trained, read_roll
 from nlf_jax.cli.flags import scoring_config
 from nlf_jax.cli.run import Run
 from nlf_jax.data.music.midi_folder import midi_paths
 from nlf_jax.data.text.lines import MAX_FILE_BYTES, break_line, lines_of, read_lines
 from nlf_jax.data.text.vocabulary import UNKNOWN_ID
 from nlf_jax.errors import UserError, printable
-from nlf_jax.scoring import Score, max_steps, score, total
+from nlf_jax.scoring import Score, score, total
 from nlf_jax.training.hosts import primary_only
 from nlf_jax.training.units import Unit, unit_of
 
@@ -79,7 +78,7 @@ def _text_items(trained: Trained) -> Iterator[Item]:
     fitting = _fitting(trained, [(_label(place), len(line)) for place, line in filled])
     replaced = 0
     for (place, line), fits in zip(filled, fitting, strict=True):
-        parts = [line] if fits else break_line(line, max_steps(trained.model))
+        parts = [line] if fits else break_line(line, trained.model.max_length)
         for number, part in enumerate(parts, 1):
             where = place if len(parts) == 1 else place | {"part": number}
             try:
@@ -108,7 +107,7 @@ def _music_items(trained: Trained) -> Iterator[Item]:
         raise UserError(f"there is nothing to score: no file of {flags['midi_dir']} can be read.")
     fitting = _fitting(trained, [(path, len(roll)) for path, roll in rolls.items()])
     for (path, roll), fits in zip(rolls.items(), fitting, strict=True):
-        number = 1 if fits else -(-len(roll) // max_steps(trained.model))
+        number = 1 if fits else -(-len(roll) // trained.model.max_length)
         for part, frames in enumerate(np.array_split(roll, number), 1):
             where = {"file": path} if number == 1 else {"file": path, "part": part}
             yield Item(_label(where), where, frames)
@@ -141,20 +140,14 @@ def _lines(path: str | None) -> list[str]:
 
 
 def _read_roll(path: str, trained: Trained) -> np.ndarray:
-    midi = media.read_midi_file(path)
-    try:
-        roll = media.midi_to_roll(midi, **trained.frame)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    roll = read_roll(path, trained.frame)
     sounding = np.flatnonzero(roll.any(axis=1))
-    if not sounding.size:
-        raise UserError(f"{path} has no notes that the piano has: give another MIDI file.")
     return roll[sounding[0] : sounding[-1] + 1]
 
 
 def _fitting(trained: Trained, lengths: Sequence[tuple[str, int]]) -> list[bool]:
     """Whether each is short enough for the model; all must be unless they may be cut."""
-    longest, unit = max_steps(trained.model), "characters" if trained.is_text else "frames"
+    longest, unit = trained.model.max_length, "characters" if trained.is_text else "frames"
     long = [(label, length) for label, length in lengths if length > longest]
     if long and not trained.flags["cut"]:
         (label, length), others = long[0], len(long) - 1

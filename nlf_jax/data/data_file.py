@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from nlf_jax.errors import UserError
+from nlf_jax.files import open_at_once
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -20,7 +21,7 @@ def open_data_file(path: str | os.PathLike) -> Iterator[io.BufferedReader]:
             Git LFS keeps in its place.
     """
     try:
-        with open(os.path.expanduser(path), "rb", opener=_open_at_once) as file:
+        with open(os.path.expanduser(path), "rb", opener=open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError(f"Cannot read {path}: it is a pipe or a device; give a file.")
             if file.peek(len(_LFS_POINTER)).startswith(_LFS_POINTER):
@@ -30,8 +31,3 @@ def open_data_file(path: str | os.PathLike) -> Iterator[io.BufferedReader]:
             yield file
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Opening a pipe to which nobody writes would wait."""
-    return os.open(path, flags | os.O_NONBLOCK)

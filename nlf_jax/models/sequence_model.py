@@ -95,3 +95,8 @@ class SequenceModel(struct.PyTreeNode):
     network: Network
     length_log_prob: Float[Array, "max_length_plus_1"]
     vocabulary: Any = struct.field(pytree_node=False, default=None)
+
+    @property
+    def max_length(self) -> int:
+        """The most steps that a sequence can have."""
+        return self.length_log_prob.shape[0] - 1

@@ -89,7 +89,7 @@ class Subject:
     @property
     def max_length(self) -> int:
         """The longest sequence that the model takes."""
-        return self.model.length_log_prob.shape[0] - 1
+        return self.model.max_length
 
     @property
     def shown_length(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -83,22 +84,16 @@ def metadata(**changes):
     return change
 
 
-def config(**changes):
+def part(name, **changes):
     def change(header, arrays):
-        old = json.loads(header["__metadata__"]["config"])
-        header["__metadata__"]["config"] = json.dumps(old | changes)
+        old = json.loads(header["__metadata__"][name])
+        header["__metadata__"][name] = json.dumps(old | changes)
         return join(header, arrays)
 
     return change
 
 
-def data(**changes):
-    def change(header, arrays):
-        old = json.loads(header["__metadata__"]["data"])
-        header["__metadata__"]["data"] = json.dumps(old | changes)
-        return join(header, arrays)
-
-    return change
+config, data = partial(part, "config"), partial(part, "data")
 
 
 def array(name, **changes):
