@@ -26,7 +26,7 @@ from nlf_jax.training.checkpoint_reading import Shapes, first_line
 from nlf_jax.training.template import model_template
 from nlf_jax.training.workdir import Description, checked_description
 
-MAX_BYTES, MAX_HEADER_BYTES = 2**36, 2**26
+MAX_BYTES, MAX_HEADER_BYTES = 2**36, 2**24
 _MAX_DIGITS = 18
 _METADATA, _PRIOR = "__metadata__", "length_log_prob"
 _PARTS = ("config", "data", "source")

@@ -163,6 +163,20 @@ def _model(**values: int) -> bytes:
     return json.dumps(description).encode() + b"\0" + vocabulary
 
 
+def _model_file(header: bytes) -> bytes:
+    """A file whose header is this and whose arrays are missing."""
+    return b"\xff" + struct.pack("<Q", len(header)) + header
+
+
+def _claimed_arrays() -> bytes:
+    """A header that describes as many arrays of four gigabytes as fit."""
+    arrays = (
+        f'"{n}":{{"dtype":"F32","shape":[1073741824],"data_offsets":[0,4294967296]}}'
+        for n in range(200_000)
+    )
+    return _model_file(("{" + ",".join(arrays) + "}").encode())
+
+
 _LONG_NOTE = b"\x00\x90\x40\x40" + b"\xff\xff\xff\x7f\x90\x40\x00" + b"\x00\xff\x2f\x00"
 _NESTED = b"[" * 500_000 + b"]" * 500_000
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
@@ -198,6 +212,9 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "model: as many layers as allowed": ("model", lambda: _model(lstm_layers=199, flow_layers=100)),
     "model: as many units as allowed": ("model", lambda: _model(hidden=99_999, embedding=99_999)),
     "model: as many steps as allowed": ("model", lambda: _model(max_length=LENGTHS_BELOW - 1)),
+    "model file: a header without end": ("model_file", lambda: b"\xff" * 9 + b"{"),
+    "model file: nested lists": ("model_file", lambda: _model_file(_NESTED)),
+    "model file: claimed arrays": ("model_file", _claimed_arrays),
     "metrics: a line without end": ("metrics", lambda: b" " * 100_000_000),
     "metrics: nested lists": ("metrics", lambda: (_NESTED + b"\n") * 50),
     "metrics: rows": ("metrics", lambda: b'{"step": 1, "epoch": 0}\n' * 300_000),

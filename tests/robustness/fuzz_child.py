@@ -23,7 +23,8 @@ MAX_MEGABYTES, MAX_BYTES = 1000, 4096
 MAX_SECONDS, HANG_SECONDS = 5, 120
 # The rest of what parses is in C, which would need a build of its own.
 INSTRUMENTED = (
-    "nlf_jax.data", "nlf_jax.training.workdir", "nlf_jax.training.progress", "nlf_jax.files",
+    "nlf_jax.data", "nlf_jax.training.workdir", "nlf_jax.training.progress",
+    "nlf_jax.training.model_file", "nlf_jax.training.template", "nlf_jax.files",
     "nlf_jax.options", "nlf_jax.models.config", "nlf_jax.cli", "absl.flags",
 )  # fmt: skip
 COUNTS, FOUND = "counts", "found-"

@@ -4,8 +4,9 @@ import dataclasses
 import io
 import json
 import struct
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from nlf_jax.errors import UserError
 from nlf_jax.files import read_json, read_rows
 from nlf_jax.models.config import MODELS
 from nlf_jax.training import metrics, workdir
+from nlf_jax.training.arrays import Arrays, from_arrays, shapes_of
+from nlf_jax.training.checkpoint_reading import Shapes
 from nlf_jax.training.checkpoints import BEST_FILE, read_best_step
+from nlf_jax.training.model_file import Loaded, read_model_file, write_model_file
 from nlf_jax.training.progress import HostState
 from nlf_jax.training.schedules import Plateau
 from nlf_jax.training.template import model_template
 
 _FLAGS = {"text_file": "Text."}
+_VOCABULARY = Vocabulary.from_lines(["ab"]).to_json()
 _MAT_HEADER = 128
 # After a chunk of another kind, the pedal goes down, a note sounds, all are let go, the pedal comes
 # up; then an empty track.
@@ -186,13 +191,52 @@ def _read_model(content: bytes, directory: Path) -> None:
 
 
 def _model_seeds() -> list[bytes]:
-    vocabulary = Vocabulary.from_lines(["ab"])
-    data = {"num_symbols": len(vocabulary), "max_length": 5}
+    return [f"{json.dumps(each)}\0{_VOCABULARY}".encode() for each in _descriptions(MODELS)]
+
+
+def _descriptions(models: Iterable[str]) -> Iterator[workdir.Description]:
+    """Of the smallest models, as they are read from a file."""
+    data = {"num_symbols": len(Vocabulary.from_json(_VOCABULARY)), "max_length": 5}
     description = {"format": workdir.FORMAT, "experiment": "text", "data": data}
     tiny: dict[str, Any] = {"hidden": 2, "embedding": 2, "latent": 2, "flow_hidden": 2}
-    configs = [options.get_config("text", model, "tiny", **tiny) for model in MODELS]
-    files = (json.dumps(description | {"config": vars(config)}) for config in configs)
-    return [f"{config}\0{vocabulary.to_json()}".encode() for config in files]
+    for model in models:
+        config = options.get_config("text", model, "tiny", **tiny)
+        yield json.loads(json.dumps(description | {"config": vars(config)}))
+
+
+def _read_model_file(content: bytes, directory: Path) -> None:
+    """A model's file, whose header's size few changes would leave right.
+
+    After a first byte up to 127 come the header, a NUL and the arrays, after any other the file.
+    """
+    is_whole, content = content[:1] > b"\x7f", content[1:]
+    header, _, arrays = content.partition(b"\0")
+    file = content if is_whole else struct.pack("<Q", len(header)) + header + arrays
+    loaded = read_model_file(_file(directory / "model.safetensors", file))
+    again = directory / "again.safetensors"
+    write_model_file(again, loaded, "1")
+    assert read_model_file(again).steps == loaded.steps
+
+
+def _model_file_seeds() -> list[bytes]:
+    """Of the models whose files are small enough."""
+    with tempfile.TemporaryDirectory() as directory:
+        path, seeds = Path(directory) / "model.safetensors", []
+        for description in _descriptions(("lstm", "gated", "af_codebook")):
+            model = model_template(description, _VOCABULARY, config_in="c", vocabulary_in="v")
+            loaded = Loaded(description, from_arrays(model, _values(shapes_of(model))), 3)
+            write_model_file(path, loaded, "1")
+            whole = path.read_bytes()
+            header = whole[8 : 8 + int.from_bytes(whole[:8], "little")]
+            seeds += [b"\0" + header + b"\0" + whole[8 + len(header) :], b"\xff" + whole]
+    return seeds
+
+
+def _values(shapes: Shapes) -> Arrays:
+    """Parameters of zero, and lengths that are all as probable."""
+    arrays = {name: np.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
+    lengths = arrays["length_log_prob"]
+    return arrays | {"length_log_prob": np.full_like(lengths, -np.log(len(lengths)))}
 
 
 def _read_metrics(content: bytes, directory: Path) -> None:
@@ -233,6 +277,15 @@ def _file(path: Path, content: bytes) -> Path:
 _FLAG_WORDS = ("--", "--no", "--config.", "=", "--flagfile=", "--undefok=", "--text", "--prefix")
 _OPTION_WORDS = tuple(options.OPTIONS)
 _VALUES = ("NaN", "Infinity", "-1", "1e999", "null", "true", "[]", "{}", *MODELS)
+_FILE_WORDS = (
+    "F32",
+    "BF16",
+    "shape",
+    "data_offsets",
+    "__metadata__",
+    "config",
+    "18446744073709551615",
+)
 TARGETS = {
     "text": Target(_read_text, _text_seeds, ("\ufeff", "\r\n", "\u2028", "\x85", "\udcff")),
     "mat": Target(_read_mat, _mat_seeds, tuple(KEYS.values())),
@@ -240,6 +293,7 @@ TARGETS = {
     "config": Target(_read_config, _config_seeds, _OPTION_WORDS + _VALUES),
     "flags": Target(_read_flags, _flags_seeds, _FLAG_WORDS + _OPTION_WORDS + _VALUES),
     "model": Target(_read_model, _model_seeds, _OPTION_WORDS + _VALUES, cost=20),
+    "model_file": Target(_read_model_file, _model_file_seeds, _FILE_WORDS + _VALUES, cost=20),
     "metrics": Target(_read_metrics, _metrics_seeds, ("split", "valid", "step", "epoch", *_VALUES)),
     "best": Target(_read_best, _best_seeds, ("step", "plateau", "best_step", *_VALUES)),
     "vocabulary": Target(_read_vocabulary, _vocabulary_seeds, ("symbols", "\\ud800", *_VALUES)),
