@@ -11,6 +11,7 @@ named implementation, here and in turn with ours. ``scaled`` is an estimate of t
 machine: the authors' seconds times the rate of a float32 product there, taken as 100 GFLOP/s,
 over ours times the rate here. ``matmul`` is the achieved part of the latter (two 2048 x 2048
 matrices, measured between the repeats); operations are those of the program's matrix products.
+``in RAM MB`` is the most memory of a process that does nothing else, compiling left out.
 ``reading`` is the part of the rate at which 256 MB are read that reading the weights of one
 generated sequence reaches; above 1 the weights come from a cache. ``in turn`` is the longest chain
 of rounds of loops that wait for each other, read from the program, which no machine changes.
@@ -26,10 +27,11 @@ import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
+from benchmarks.cell_process import CellProcess
 from benchmarks.speed_cases import Case, gated_cases, sweep_cases, table_cases
 from benchmarks.speed_lstm import LayerCase, layer_cases
 from benchmarks.speed_report import HEADER, draw_generation, row
@@ -47,6 +49,7 @@ from nlf_jax.errors import UserError
 # Operations a second of a float32 product on the machine of the published figures, where it
 # varied from 75 to 130 GFLOP/s.
 REFERENCE_RATE = 100e9
+Named = TypeVar("Named", bound=Case | LayerCase)
 
 
 def measure(
@@ -61,6 +64,7 @@ def measure(
     times = time_in_turn(calls, quick)
     rates = {n: r.amount / statistics.median(times[n]) for n, r in references.items()}
     cell = figures(case, compiled, times["ours"], rates)
+    cell["resident_mbytes"] = resident_mbytes(case) if isinstance(case, Case) else None
     return list(beside(cell, program.rivals, times)) or [cell]
 
 
@@ -89,6 +93,12 @@ def figures(
     }
 
 
+def resident_mbytes(case: Case) -> float:
+    """The most memory that a process takes which does nothing but a call of this program."""
+    with CellProcess(case) as process:
+        return process.resident_mbytes()
+
+
 def beside(
     cell: dict[str, Any], rivals: Mapping[str, Call | str], times: dict[str, list[float]]
 ) -> Iterator[dict[str, Any]]:
@@ -114,7 +124,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def select(cases: Sequence[Case | LayerCase], only: str) -> list[Case | LayerCase]:
+def select(cases: Sequence[Named], only: str) -> list[Named]:
     """The cases whose names contain one of the comma-separated parts; "" selects all.
 
     Raises:

@@ -14,6 +14,7 @@ COLUMNS = (
     ("reading", "reading_fraction", "{:.0%}"),
     ("compile s", "compile_seconds", "{:.1f}"),
     ("peak MB", "peak_mbytes", "{:.0f}"),
+    ("in RAM MB", "resident_mbytes", "{:.0f}"),
     ("in turn", "sequential_steps", "{:,}"),
 )
 NAME_WIDTH, WIDTH = 44, 10

@@ -140,7 +140,8 @@ def test_gradients(kind, function):
 
 @pytest.fixture
 def compilations():
-    """A list that grows with every program that is compiled."""
+    """A list that grows with every program that is compiled; what earlier tests did is forgotten."""
+    jax.clear_caches()
     names = []
     listen = lambda name, seconds, **about: names.append(name) if "compile" in name else None  # noqa: E731
     jax.monitoring.register_event_duration_secs_listener(listen)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from nlf_jax import objectives
-from nlf_jax.mesh import AXIS, ROWS, WHOLE, make_mesh, over_rows, replicated
+from nlf_jax.mesh import ROWS, WHOLE, make_mesh, over_rows, replicated, sum_over
 from nlf_jax.models.sequence_model import SequenceModel
 
 
@@ -137,7 +137,7 @@ def make_train_step(
     transformation = make_optimizer(updates)
     mesh = mesh or make_mesh(1)
     by_rows = over_rows(
-        partial(_loss_and_gradient, num_samples=num_samples),
+        partial(_loss_and_gradient, num_samples=num_samples, mesh=mesh),
         mesh,
         (ROWS, ROWS, ROWS, WHOLE, WHOLE),
         WHOLE,
@@ -188,9 +188,11 @@ def make_use_of_rest(
     return jax.jit(use_rest, donate_argnums=0, out_shardings=replicated(mesh or make_mesh(1)))
 
 
-def _loss_and_gradient(x, lengths, keys, model: SequenceModel, kl_weight, *, num_samples: int):
+def _loss_and_gradient(
+    x, lengths, keys, model: SequenceModel, kl_weight, *, num_samples: int, mesh: Mesh
+):
     """The sums of ``StepMetrics`` and the gradient, of all devices' rows together."""
-    num_rows = jax.lax.psum((lengths > 0).sum(), AXIS)
+    num_rows = sum_over(mesh, (lengths > 0).sum())
 
     def loss_fn(network):
         return objectives.training_loss(
@@ -199,7 +201,7 @@ def _loss_and_gradient(x, lengths, keys, model: SequenceModel, kl_weight, *, num
         )  # fmt: skip
 
     (loss, elbo), grads = jax.value_and_grad(loss_fn, has_aux=True)(model.network)
-    return jax.lax.psum((_sums(loss, elbo, lengths), grads), AXIS)
+    return sum_over(mesh, (_sums(loss, elbo, lengths), grads))
 
 
 def _apply(optimizer, state: TrainState, grads, learning_rate, finite) -> tuple[PyTree, PyTree]:

@@ -60,7 +60,7 @@ def _copy_of_checkout(target: Path) -> Path:
 
 
 def _require_green(copy: Path, tests: Sequence[str]) -> None:
-    code, output = _run_tests(copy, tests)
+    code, output = _run_tests(copy, tests, timeout=None)
     if code != PASSED:
         sys.exit(f"the tests fail without any mutation:\n{output[-3000:]}")
 
@@ -73,7 +73,7 @@ def _attempt(copy: Path, mutation: Mutation) -> dict[str, Any]:
         sys.exit(f"{mutation.path} has {mutation.before!r} {source.count(mutation.before)} times.")
     path.write_text(source.replace(mutation.before, mutation.after))
     try:
-        code, output = _run_tests(copy, mutation.tests)
+        code, output = _run_tests(copy, mutation.tests, TIMEOUT_S)
     finally:
         path.write_text(source)
     caught = _FAILED_TEST.search(output) if code == FAILED else None
@@ -84,14 +84,14 @@ def _attempt(copy: Path, mutation: Mutation) -> dict[str, Any]:
     return outcome
 
 
-def _run_tests(copy: Path, tests: Sequence[str]) -> tuple[int, str]:
+def _run_tests(copy: Path, tests: Sequence[str], timeout: float | None) -> tuple[int, str]:
     """pytest's exit code and output; tests that hang count as failed."""
     options = ["-n0", "-x", "-q", "-p", "no:cacheprovider", "-rfE", "--tb=no"]
     command = [sys.executable, "-m", "pytest", *options, *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ended = subprocess.run(
-            command, cwd=copy, env=environment, timeout=TIMEOUT_S, capture_output=True, text=True
+            command, cwd=copy, env=environment, timeout=timeout, capture_output=True, text=True
         )
     except subprocess.TimeoutExpired:
         return FAILED, "FAILED timeout"

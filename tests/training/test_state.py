@@ -113,6 +113,13 @@ def test_compiles_once_per_shape(model):
     assert train_step._cache_size() == 2
 
 
+def test_one_device_partitions_nothing_and_sums_over_no_devices(model):
+    state, train_step = start(model)
+    step_program = train_step.trace(state, X, LENGTHS, np.float32(1), np.float32(1)).jaxpr
+    assert "psum" not in str(step_program)
+    assert "shard_map" not in str(step_program)
+
+
 def test_accumulated_gradients_make_one_update(model):
     updates = Updates("sgd", 0.1, accumulate=2)
     state = create_state(model, updates, jax.random.key(7))

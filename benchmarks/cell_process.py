@@ -1,0 +1,109 @@
+"""A cell of the benchmark in a process of its own, with the package of any commit.
+
+    python -m benchmarks.cell_process '{"part": "a", "task": "nll", "model": "lstm", "size": "paper"}'
+
+It compiles the cell and prints what memory that takes; for every line that it is given it then
+calls the program once and prints the seconds.
+"""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.speed_cases import Case
+from benchmarks.timing import compile_program, seconds_of
+from nlf_jax.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+class CellProcess:
+    """The other end: ``call`` takes the seconds of a call, ``memory`` is known after one.
+
+    Args:
+        case: the cell.
+        package_in: the folder with the package ``nlf_jax``; the benchmarks are those here.
+
+    Raises:
+        UserError: the process ended, for instance as that package has no such model.
+    """
+
+    def __init__(self, case: Case, package_in: Path = ROOT):
+        described = json.dumps(dataclasses.asdict(case))
+        command = [sys.executable, "-m", "benchmarks.cell_process", described]
+        # A module's folder of work comes before PYTHONPATH.
+        self._process = subprocess.Popen(
+            command,
+            cwd=package_in,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._name = case.name
+        self.planned_mbytes, self.compiling_mbytes = self._read()
+
+    def call(self) -> float:
+        """Seconds of one call."""
+        return self._ask()[0]
+
+    def resident_mbytes(self) -> float:
+        """The most memory that the process had since it compiled."""
+        return self._ask()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def _ask(self) -> list[float]:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> list[float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.communicate()
+            raise UserError(f"{self._name} could not be measured; what its process said is above.")
+        return json.loads(line)
+
+
+def reset_peak() -> None:
+    """Makes the process's peak its present memory."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mbytes() -> float:
+    """The most memory that the process had since ``reset_peak``."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
+
+
+def main(described: str) -> None:
+    """Serves calls; see the module."""
+    fields = json.loads(described)
+    fields["changes"] = tuple(map(tuple, fields.get("changes", ())))
+    compiled = compile_program(Case(**fields).program())
+    _say(compiled.peak / 1e6, peak_mbytes())
+    reset_peak()
+    for _ in sys.stdin:
+        _say(seconds_of(compiled.call), peak_mbytes())
+
+
+def _say(*values: Any) -> None:
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
