@@ -140,7 +140,7 @@ def test_gradients(kind, function):
 
 @pytest.fixture
 def compilations():
-    """A list that grows with every program that is compiled; what earlier tests did is forgotten."""
+    """A list that grows with every program that is compiled; earlier ones are forgotten."""
     jax.clear_caches()
     names = []
     listen = lambda name, seconds, **about: names.append(name) if "compile" in name else None  # noqa: E731
@@ -151,12 +151,12 @@ def compilations():
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_called_eagerly_compiles_once(function, compilations):
-    model, x = text()
+    (model, x), same_keys = text(), [jax.random.key(11) for _ in range(3)]
     first = function(model, x, LENGTHS, KEY)
     assert compilations
     compilations.clear()
-    for _ in range(3):
-        again = function(model, x.copy(), LENGTHS.copy(), jax.random.key(11))
+    for key in same_keys:
+        again = function(model, x.copy(), LENGTHS.copy(), key)
     assert not compilations
     jax.tree.map(np.testing.assert_array_equal, again, first)
 
