@@ -1,6 +1,6 @@
 """A cell of the benchmark in a process of its own, with the package of any commit.
 
-    python -m benchmarks.cell_process '{"part": "a", "task": "nll", "model": "lstm", "size": "tiny"}'
+    python -m benchmarks.cell_process '{"part": "", "task": "nll", "model": "lstm", "size": "tiny"}'
 
 It compiles the cell and prints what memory that takes; for every line that it is given it then
 calls the program once and prints the seconds.
