@@ -89,7 +89,7 @@ def require_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raises a UserError that names the choices, the nearest first, unless value is one."""
     choices = tuple(choices)
     if value not in choices:
-        near = suggestion(value, choices)
+        near = suggestion(value, choices) if isinstance(value, str) else ""
         raise UserError(f"{name} is {value!r}{near}; choose one of {', '.join(choices)}.")
 
 

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from nlf_jax import arguments
+from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
 from nlf_jax.data.sequences import corpus_of
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_rows
@@ -80,7 +82,7 @@ def fit(
         workdir: keeps checkpoints and metrics there, and goes on with the run found in it; None
             leaves nothing on disk.
         progress: shown on the terminal.
-        frames_per_quarter: of piano rolls, for the speed at which ``nlf`` writes samples.
+        frames_per_quarter: of piano rolls, 1 to 64, for the speed at which ``nlf`` writes samples.
         options: fields of ``TrainConfig``, over the recipe's values.
 
     Raises:
@@ -102,7 +104,9 @@ def fit(
     chosen |= {} if num_epochs is None else {"num_epochs": num_epochs}
     corpus = corpus_of(sequences, validation, chosen["seed"], chosen.pop("max_length", None))
     config = _config(model, size, corpus, chosen)
-    frame = None if corpus.is_text else {"frames_per_quarter": frames_per_quarter}
+    name, most = "frames_per_quarter", MAX_FRAMES_PER_QUARTER
+    frame = {name: arguments.count(name, frames_per_quarter, 1, most)}
+    frame = None if corpus.is_text else frame
     description = describe(EXPERIMENT, config, corpus, frame=frame)
     with _directory(workdir) as directory, _stopped_by_signals() as stop:
         check_workdir(directory)
@@ -135,8 +139,8 @@ def _refuse(options: dict[str, Any]) -> None:
 
 
 def _seed_of(key: Any) -> int:
-    if isinstance(key, jax.Array):
-        return int(jax.random.bits(key, dtype=np.uint32))
+    if isinstance(key, jax.Array | np.ndarray):
+        return int(jax.random.bits(arguments.one_key(key), dtype=np.uint32))
     if not isinstance(key, numbers.Integral) or not 0 <= key < INTEGERS_BELOW:
         raise UserError(f"key is {key!r}: give a key of jax.random or a whole number from 0.")
     return int(key)
