@@ -21,6 +21,11 @@ from nlf_jax.models import SequenceModel
 Values: TypeAlias = ArrayLike | Sequence[Any]
 """Numbers as a user may have them: nested lists, NumPy's or JAX's arrays."""
 
+# JAX counts rows with an int32.
+_MOST = 2**31 - 1
+# Beyond these a score or a latent is no float32 any more, and what is drawn means nothing.
+_TEMPERATURES = (1e-30, 1e6)
+
 
 def batch(model: SequenceModel, x: Values, lengths: Values) -> tuple[Array, Int[Array, "B"]]:
     """A batch of sequences: ids int32 [B, T], or bits bool [B, T, V], and lengths int32 [B].
@@ -50,8 +55,10 @@ def sequence(model: SequenceModel, x: Values) -> Array:
         UserError: it is empty, or as for ``batch``.
     """
     checked(model)
-    x = _array("the sequence", x)
-    if x.ndim == 0 or len(x) == 0:
+    kind, x = type(x).__name__, _array("the sequence", x)
+    if x.ndim == 0:
+        raise UserError(f"the sequence is a {kind}: give ids [T] or bits [T, V]")
+    if len(x) == 0:
         raise UserError("the sequence is empty: give at least one step")
     return batch(model, x[None], np.array([len(x)]))[0][0]
 
@@ -86,6 +93,7 @@ def keys(key: Any, num_rows: int | None = None) -> PRNGKeyArray:
     Raises:
         UserError: it is no key, or neither one nor ``num_rows``.
     """
+    _require_there("key", key)
     if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         key = _from_legacy(key)
     if num_rows is not None and key.shape not in ((), (num_rows,)):
@@ -93,19 +101,18 @@ def keys(key: Any, num_rows: int | None = None) -> PRNGKeyArray:
     return key
 
 
-def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+def count(name: str, value: Any, least: int = 1, most: int = _MOST) -> int:
     """A whole number from ``least`` to ``most``, static under ``jax.jit``.
 
     Raises:
         UserError: it is something else; the message has the name.
     """
-    limits = f"{least} to {most}" if most is not None else f"at least {least}"
-    wrong = f"{name} is {value!r}: give a whole number, {limits}"
+    wrong = f"{name} is {value!r}: give a whole number, {least} to {most}"
     try:
         number = operator.index(value)
     except TypeError as error:
         raise UserError(wrong) from error
-    if isinstance(value, bool) or number < least or (most is not None and number > most):
+    if isinstance(value, bool) or not least <= number <= most:
         raise UserError(wrong)
     return number
 
@@ -120,13 +127,27 @@ def length(model: SequenceModel, value: Any) -> int | None:
     return None if value is None else count("length", value, 1, longest)
 
 
+def flag(name: str, value: Any) -> bool:
+    """True or False, static under ``jax.jit``.
+
+    Raises:
+        UserError: it is something else, or unknown; the message has the name.
+    """
+    known = isinstance(value, bool | np.bool_ | np.ndarray | jax.Array) and _is_known(value)
+    if not known or np.shape(value) != () or np.asarray(value).dtype != bool:
+        raise UserError(f"{name} is {value!r}: give True or False")
+    return bool(value)
+
+
 def temperature(value: Any) -> Float[Array, ""]:
     """A positive float32.
 
     Raises:
-        UserError: it is known not to be one, also after rounding.
+        UserError: it is known not to be one, or so small or large that nothing can be drawn.
     """
-    return _number("temperature", value, lambda number: number > 0, "a number above 0")
+    least, most = _TEMPERATURES
+    wanted = f"a number above 0, {least:g} to {most:g}"
+    return _number("temperature", value, lambda number: least <= number <= most, wanted)
 
 
 def weight(name: str, value: Any) -> Float[Array, ""]:
@@ -141,7 +162,7 @@ def weight(name: str, value: Any) -> Float[Array, ""]:
 def _number(name: str, value: Any, is_right: Any, wanted: str) -> Float[Array, ""]:
     try:
         number = _array(name, value)
-        number = np.float32(number) if _is_known(number) else number.astype(jnp.float32)
+        number = _rounded(number) if _is_known(number) else number.astype(jnp.float32)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name} is {value!r}: give {wanted}") from None
     if number.shape != ():
@@ -149,6 +170,12 @@ def _number(name: str, value: Any, is_right: Any, wanted: str) -> Float[Array, "
     if _is_known(number) and not (np.isfinite(number) and is_right(number)):
         raise UserError(f"{name} is {value}: give {wanted}, neither infinite nor lost in float32")
     return jnp.asarray(number)
+
+
+def _rounded(number: np.ndarray) -> np.float32:
+    # What is too large becomes infinite, which is refused.
+    with np.errstate(over="ignore"):
+        return np.float32(number)
 
 
 def _from_legacy(key: Any) -> PRNGKeyArray:
@@ -163,6 +190,7 @@ def _from_legacy(key: Any) -> PRNGKeyArray:
 
 def _array(name: str, value: Any) -> Any:
     """The value as an array, NumPy's unless it is JAX's."""
+    _require_there(name, value)
     if isinstance(value, jax.Array):
         return value
     try:
@@ -171,8 +199,18 @@ def _array(name: str, value: Any) -> Any:
         found = np.asarray(value)
     except (ValueError, TypeError):
         raise UserError(f"{name} is no array: give rows of the same length, padded") from None
+    # JAX has no other order of bytes.
+    found = found.astype(found.dtype.newbyteorder("="), copy=False)
     # An empty list has no type of its own.
     return found if found.size or isinstance(value, np.ndarray) else found.astype(np.int32)
+
+
+def _require_there(name: str, value: Any) -> None:
+    """Refuse arrays whose values, or some of them, are not there."""
+    if np.ma.is_masked(value):
+        raise UserError(f"{name} is masked in places: fill these in, and give lengths")
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer) and value.is_deleted():
+        raise UserError(f"{name} was deleted, or donated to a program: give an array that is there")
 
 
 def _is_known(x: Any) -> bool:

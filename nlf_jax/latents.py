@@ -58,7 +58,7 @@ def reconstruct(
     if x.size == 0:
         return Samples(x, lengths)
     model = model if mesh is None else replicate(model, mesh)
-    return _reconstruct(model, x, lengths, keys, bool(greedy), mesh)
+    return _reconstruct(model, x, lengths, keys, arguments.flag("greedy", greedy), mesh)
 
 
 def interpolate(
@@ -106,7 +106,8 @@ def interpolate(
     ends = [jnp.pad(x, [(0, longer - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (a, b)]
     lengths = jnp.array([len(a), len(b)], jnp.int32)
     model = model if mesh is None else replicate(model, mesh)
-    return _interpolate(model, jnp.stack(ends), lengths, key, num_points, bool(greedy), mesh)
+    greedy = arguments.flag("greedy", greedy)
+    return _interpolate(model, jnp.stack(ends), lengths, key, num_points, greedy, mesh)
 
 
 def continue_from(
@@ -170,7 +171,8 @@ def continue_from(
         num_proposals = 1
     counts = (num_samples, num_proposals)
     model = model if mesh is None else replicate(model, mesh)
-    return _continue(model, opening, keys, temperature, counts, length, bool(greedy), mesh)
+    greedy = arguments.flag("greedy", greedy)
+    return _continue(model, opening, keys, temperature, counts, length, greedy, mesh)
 
 
 @partial(jax.jit, static_argnums=(4, 5))

@@ -6,6 +6,7 @@ Only the order of float32 sums differs. The devices may be those of several proc
 (``training/hosts.py``).
 """
 
+import numbers
 from collections.abc import Callable
 
 import jax
@@ -27,6 +28,8 @@ def make_mesh(num_devices: int | None = None) -> Mesh:
     """
     devices = jax.devices()
     num_devices = len(devices) if num_devices is None else num_devices
+    if not isinstance(num_devices, numbers.Integral):
+        raise UserError(f"--mesh={num_devices!r}: give a whole number of devices.")
     if not 1 <= num_devices <= len(devices):
         found = f"{len(devices)} ({devices[0].platform})"
         raise UserError(f"--mesh={num_devices}, but the number of devices here is {found}.")
@@ -95,7 +98,13 @@ def map_rows(function: Callable, mesh: Mesh | None, rows: PyTree, *whole: PyTree
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The tree's arrays, each on every device; the same in all processes."""
+    """The tree's arrays, each on every device; the same in all processes.
+
+    Raises:
+        UserError: the mesh is something else than ``make_mesh`` makes.
+    """
+    if not isinstance(mesh, Mesh) or mesh.axis_names != (AXIS,):
+        raise UserError(f"mesh is {mesh!r}: give what nlf_jax.mesh.make_mesh(N) makes.")
     if jax.process_count() == 1:
         return jax.device_put(tree, replicated(mesh))
     # device_put would compare every array over all processes, and refuse keys.

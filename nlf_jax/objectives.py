@@ -75,8 +75,8 @@ def elbo(
     x, lengths, keys, num_samples = _arguments(model, x, lengths, key, num_samples)
     if x.size == 0:
         return Elbo(*jnp.zeros((4, len(x)), jnp.float32))
-    kl_weight = arguments.weight("kl_weight", kl_weight)
-    return _elbo(model, x, lengths, keys, kl_weight, num_samples=num_samples, train=bool(train))
+    kl_weight, train = arguments.weight("kl_weight", kl_weight), arguments.flag("train", train)
+    return _elbo(model, x, lengths, keys, kl_weight, num_samples=num_samples, train=train)
 
 
 def importance_weighted_nll(

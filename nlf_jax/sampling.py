@@ -54,8 +54,8 @@ def sample(
         key: one, or one for each sample, [N].
         num_samples: N.
         length: number of steps of every sample; None draws each from the length prior.
-        temperature: 1 is the model itself, less is more typical. Scales the noise and divides the
-            scores.
+        temperature: 1 is the model itself, less is more typical; 1e-30 to 1e6. Scales the noise
+            and divides the scores.
         greedy: take the most probable symbol given z (for a language model: given the past).
         mesh: devices that draw a share of the samples each; every process gets all of them, and
             the same as without a mesh.
@@ -74,7 +74,8 @@ def sample(
     length = arguments.length(model, length)
     keys, temperature = arguments.keys(key, num_samples), arguments.temperature(temperature)
     model = model if mesh is None else replicate(model, mesh)
-    return _sample(model, keys, temperature, num_samples, length, bool(greedy), mesh)
+    greedy = arguments.flag("greedy", greedy)
+    return _sample(model, keys, temperature, num_samples, length, greedy, mesh)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5, 6))

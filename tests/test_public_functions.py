@@ -165,7 +165,7 @@ def forms(x, lengths):
     """The same batch as users may have it."""
     yield x.tolist(), lengths.tolist()
     yield jnp.asarray(x), jnp.asarray(lengths)
-    for kind in (np.uint8, np.int64, jnp.int16):
+    for kind in (np.uint8, np.int64, jnp.int16, ">i4"):
         yield x.astype(kind), lengths.astype(kind)
 
 
@@ -272,7 +272,7 @@ def test_wrong_lengths(function, lengths, message):
             (continue_from, "num_proposals"),
             (interpolate, "num_points"),
         ]
-        for value in (0, -1, 2.0, True, "2", np.float32(2))
+        for value in (0, -1, 2.0, True, "2", np.float32(2), 2**31, 2**70)
     ]
     + [
         (function, {"temperature": value}, f"temperature is .*{wanted}")
@@ -282,6 +282,8 @@ def test_wrong_lengths(function, lengths, message):
             (np.float32(0), "above 0"),
             (np.float32("nan"), "above 0"),
             (1e-50, "lost in float32"),
+            (1e-38, "1e-30 to"),
+            (1e20, "to 1e\\+06"),
             (jnp.float32(-2), "above 0"),
             (float("inf"), "infinite"),
             ("warm", "a number"),
@@ -289,6 +291,8 @@ def test_wrong_lengths(function, lengths, message):
     ]
     + [
         (sample, {"temperature": np.ones(2)}, r"shape \(2,\)"),
+        (sample, {"greedy": "no"}, "greedy is 'no': give True or False"),
+        (elbo, {"train": np.ones(2, bool)}, "train is .*give True or False"),
         (elbo, {"kl_weight": -0.5}, "not negative"),
         (elbo, {"kl_weight": float("nan")}, "not negative"),
     ],
@@ -310,6 +314,39 @@ def test_wrong_model(function):
 def test_wrong_openings(wrong):
     with pytest.raises(nlf_jax.UserError):
         nlf_jax.continue_from(language()[0], wrong, KEY, length=3)
+
+
+def deleted(x):
+    x = jnp.array(x)
+    x.delete()
+    return x
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [(deleted, "was deleted"), (np.ma.masked_values, "is masked in places")]
+)
+def test_arrays_whose_values_are_not_there(change, message):
+    model, x = language()
+    x = change(x, x[0, 0]) if change is np.ma.masked_values else change(x)
+    for function in SCORES:
+        with pytest.raises(nlf_jax.UserError, match=f"^x {message}"):
+            function(model, x, LENGTHS, KEY)
+    with pytest.raises(nlf_jax.UserError, match="key was deleted"):
+        nlf_jax.sample(model, deleted(jax.random.PRNGKey(0)))
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e6])
+def test_draws_mean_something_at_every_temperature(temperature):
+    """Nothing becomes infinite: NaN would make all symbols the first."""
+    model, _ = text()
+    drawn = nlf_jax.sample(model, KEY, num_samples=20, length=4, temperature=temperature).symbols
+    assert drawn.any()
+
+
+@pytest.mark.parametrize("mesh", [2, "cpu", Mesh(np.array(jax.devices()[:1]), ("rows",))])
+def test_wrong_mesh(mesh):
+    with pytest.raises(nlf_jax.UserError, match=r"mesh is .*make_mesh"):
+        nlf_jax.sample(language()[0], KEY, mesh=mesh)
 
 
 @pytest.mark.parametrize("rows", [0, 2])

@@ -4,6 +4,7 @@ import itertools
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -119,6 +120,7 @@ def test_texts_and_rolls_are_taken():
     text = make_model("lstm").replace(vocabulary=Vocabulary(("a",)))
     assert [row.tolist() for row in scoring._rows(text, ["aa", "a"], None)] == [[2, 2], [2]]
     assert scoring._rows(text, ["ab"], "a")[0].tolist() == [2, 2]
+    assert [row.tolist() for row in scoring._rows(text, jnp.array([[2, 2]]), None)] == [[2, 2]]
     with pytest.raises(UserError, match="sequence 1: Symbol 'b' at position 0"):
         score(text, ["a", "b"])
     music = make_model("lstm", "bernoulli")
@@ -140,6 +142,8 @@ def test_texts_and_rolls_are_taken():
         ([[0], [NUM_SYMBOLS]], "sequence 1 has the id 3: the model's are 0 to 2"),
         ([[0], [-1]], "sequence 1 has ids from -1"),
         ([[0], []], "sequence 1"),
+        ([np.ma.masked_equal([0, 1], 1)], "sequence 0 is masked"),
+        (np.array(3), "not a ndarray"),
         ([np.zeros((2, 88))], "sequence 0 is a piano roll: this model takes ids"),
     ],
 )

@@ -30,13 +30,13 @@ def corpus_of(
     Raises:
         UserError: there are too few, or one is empty or of another kind.
     """
-    _require_list("sequences", sequences)
+    sequences = _listed("sequences", sequences)
     is_text = isinstance(sequences[0], str)
     given = _checked(sequences, "sequence", is_text)
     if isinstance(validation, numbers.Real):
         train, valid = _split(given, float(validation), seed)
     else:
-        _require_list("validation", validation)
+        validation = _listed("validation", validation)
         train, valid = given, _checked(validation, "validation sequence", is_text)
     if is_text:
         return _text_corpus(train, valid, max_length)
@@ -61,7 +61,7 @@ def encoded(
         UserError: one is empty, of a kind that the model does not take, or has a symbol that it
             does not have.
     """
-    _require_list("sequences", sequences)
+    sequences = _listed("sequences", sequences)
     is_text = isinstance(sequences[0], str)
     rows = _checked(sequences, "sequence", is_text)
     if is_text:
@@ -136,6 +136,8 @@ def _check_text(text: Any, name: str) -> str:
 
 
 def _check_array(given: Any, name: str) -> np.ndarray:
+    if np.ma.is_masked(given):
+        raise UserError(f"{name} is masked in places: leave these out, or fill them in.")
     try:
         array = np.asarray(given)
     except ValueError as error:
@@ -170,7 +172,12 @@ def _split(sequences: list[Any], share: float, seed: int) -> tuple[list[Any], li
     return train, [each for n, each in enumerate(sequences) if n in held_out]
 
 
-def _require_list(name: str, sequences: Any) -> None:
-    if not isinstance(sequences, list | tuple | np.ndarray) or len(sequences) == 0:
+def _listed(name: str, sequences: Any) -> Sequence[Any]:
+    """The sequences as a list, also those of a user's array of them."""
+    is_array = hasattr(sequences, "__array__") and np.ndim(sequences) > 0
+    if not isinstance(sequences, list | tuple) and not is_array:
         kind = type(sequences).__name__
         raise UserError(f"{name} must be a list of at least one sequence, not a {kind}.")
+    if len(sequences) == 0:
+        raise UserError(f"{name} must be a list of at least one sequence, not an empty one.")
+    return list(np.asanyarray(sequences) if is_array else sequences)
