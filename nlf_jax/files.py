@@ -14,6 +14,36 @@ from nlf_jax.errors import UserError
 MAX_ROWS_BYTES, MAX_ROW_BYTES = 2**30, 2**20
 
 
+def expanded(what: str, path: str | os.PathLike) -> Path:
+    """The path with ``~`` made the home folder.
+
+    Args:
+        what: its name in messages.
+
+    Raises:
+        UserError: it is empty or no path, or there is no such home folder.
+    """
+    try:
+        if not os.fspath(path):
+            raise UserError(f"{what} is empty: give a path.")
+        return Path(path).expanduser()
+    except TypeError as error:
+        raise UserError(f"{what} is {path!r}: give a path, as text.") from error
+    except RuntimeError as error:
+        raise UserError(
+            f"{what} is {path}, but there is no such home folder: give a full path."
+        ) from error
+
+
+def cache_directory() -> Path:
+    """NLF_CACHE_DIR, or ~/.cache/nlf_jax.
+
+    Raises:
+        UserError: there is no such home folder.
+    """
+    return expanded("NLF_CACHE_DIR", os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that it is whole or not there, whatever happens.
 

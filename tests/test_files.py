@@ -24,6 +24,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("~nobody_at_all/a", "no such home folder"), ("", "empty"), (b"a", "as text"), (3, "as text")],
+)
+def test_what_is_no_path_is_told(path, message):
+    with pytest.raises(UserError, match=f"workdir is .*{message}"):
+        files.expanded("workdir", path)
+
+
 def test_what_is_written_can_be_read_by_those_that_the_umask_allows(tmp_path):
     old = os.umask(0o027)
     try:

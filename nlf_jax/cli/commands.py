@@ -36,7 +36,7 @@ from nlf_jax.cli.run import (
 from nlf_jax.cli.scoring import show_scores
 from nlf_jax.data.corpus import Corpus
 from nlf_jax.errors import UserError
-from nlf_jax.files import write_atomically
+from nlf_jax.files import cache_directory, write_atomically
 from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.config import TrainConfig
@@ -66,8 +66,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
 
 def use_compilation_cache() -> None:
     """Keeps compiled programs in NLF_CACHE_DIR/xla, by default ~/.cache/nlf_jax/xla."""
-    cache = Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
-    jax.config.update("jax_compilation_cache_dir", str(cache / "xla"))
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "xla"))
     # The many small programs that initialise a model too.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 

@@ -9,19 +9,24 @@ from nlf_jax import report
 from nlf_jax.cli.flags import scoring_config
 from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
 from nlf_jax.errors import UserError
-from nlf_jax.files import write_atomically
+from nlf_jax.files import expanded, write_atomically
 from nlf_jax.models import SequenceModel
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
 from nlf_jax.training.workdir import Description
 
-FILE_NAME = "report.html"
+FILE_NAME, SUFFIX = "report.html", ".html"
 
 
 def write_report(run: Run) -> None:
     """``--mode=report``: writes the report, and its figures as files if that is asked for."""
+    flags = run.line.values
+    output = expanded("--output", flags["output"] or run.workdir / FILE_NAME)
+    if output.suffix != SUFFIX:
+        raise UserError(f"--output is {output}: give a name that ends in {SUFFIX}.")
+    figures = expanded("--figures", flags["figures"]) if flags["figures"] else None
     description, model, steps = run.load_trained()
-    flags, config = run.line.values, scoring_config(description, run.line)
+    config = scoring_config(description, run.line)
     rows, rows_are = _rows(run, config, description)
     seed = config.seed if flags["seed"] is None else flags["seed"]
     key = stream_key(seed, GENERATION_STREAM)
@@ -29,19 +34,18 @@ def write_report(run: Run) -> None:
     subject = report.Subject(
         run.workdir, description, config, model, steps, rows, rows_are, key, text
     )
-    output = Path(flags["output"] or run.workdir / FILE_NAME).expanduser()
-    _write(subject, output, flags["figures"])
+    _write(subject, output, figures)
 
 
 @primary_only
-def _write(subject: report.Subject, output: Path, figures: str | None) -> None:
+def _write(subject: report.Subject, output: Path, figures: Path | None) -> None:
     say = lambda what: print(f"Making {what} ...", flush=True)  # noqa: E731
     page, sections = report.build(subject, say)
     _make_folder(output.parent)
     write_atomically(output, page)
     print(f"Written to {output} ({len(page.encode()) / 1e6:.1f} MB)")
     if figures:
-        paths = report.save_figures(sections, Path(figures).expanduser())
+        paths = report.save_figures(sections, figures)
         print(f"{len(paths)} figures written to {figures}")
 
 

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import download
 
 from nlf_jax.errors import UserError
+from nlf_jax.files import cache_directory
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def locked_cache() -> Generator[pathlib.Path]:
     Raises:
         UserError: it cannot be made, or the block inside fails with an OSError.
     """
-    directory = pathlib.Path(os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax").expanduser()
+    directory = cache_directory()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with open(directory / "lock", "w") as file:

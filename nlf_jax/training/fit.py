@@ -17,7 +17,7 @@ from nlf_jax import arguments
 from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
 from nlf_jax.data.sequences import corpus_of
 from nlf_jax.errors import UserError
-from nlf_jax.files import read_rows
+from nlf_jax.files import expanded, read_rows
 from nlf_jax.models import SequenceModel
 from nlf_jax.options import INTEGERS_BELOW, options_of, suggestion
 from nlf_jax.training import metrics
@@ -149,7 +149,7 @@ def _seed_of(key: Any) -> int:
 @contextlib.contextmanager
 def _directory(workdir: str | os.PathLike | None) -> Iterator[Path]:
     if workdir is not None:
-        yield Path(workdir).expanduser()
+        yield expanded("workdir", workdir)
         return
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(temporary)

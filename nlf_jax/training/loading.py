@@ -62,12 +62,15 @@ def model_file_of(source: str | os.PathLike) -> Path | None:
     """The file that is meant; None for a workdir, whether it is there or not.
 
     Raises:
-        UserError: there is no pretrained model of this name.
+        UserError: there is no pretrained model of this name, or it cannot be looked for.
     """
     if isinstance(source, str) and source.startswith(pretrained.PREFIX):
         return pretrained.path_of(source.removeprefix(pretrained.PREFIX))
     path = _path(source)
-    is_file = not path.is_dir() and (path.exists() or path.suffix == pretrained.SUFFIX)
+    try:
+        is_file = not path.is_dir() and (path.exists() or path.suffix == pretrained.SUFFIX)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
     return path if is_file else None
 
 

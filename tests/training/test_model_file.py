@@ -211,6 +211,8 @@ def test_what_is_no_file_is_said(tmp_path):
         nlf_jax.load(tmp_path / "none.safetensors")
     with pytest.raises(UserError, match="no trained model in"):
         nlf_jax.load(tmp_path / "none")
+    with pytest.raises(UserError, match=r"cannot read aaa.*: File name too long"):
+        nlf_jax.load("a" * 300)
     with pytest.raises(UserError, match="give a workdir, a file"):
         nlf_jax.load(None)  # ty: ignore[invalid-argument-type]
     with pytest.raises(UserError, match="is no model of nlf_jax"):

@@ -21,6 +21,7 @@ from nlf_jax.data.data_file import open_data_file
 from nlf_jax.data.music.mat_file import KEYS, MAX_FILE_BYTES, read_rolls
 from nlf_jax.data.music.piano_roll import NUM_PITCHES
 from nlf_jax.errors import UserError
+from nlf_jax.files import expanded
 
 NAMES = {
     "jsb_chorales": "JSB_Chorales.mat",
@@ -89,7 +90,7 @@ def load_polyphonic(dataset: str, data_dir: str | os.PathLike | None) -> Corpus:
         raise UserError(f"There is no dataset {dataset!r}; choose one of {', '.join(NAMES)}.")
     source = None
     if data_dir is not None:
-        source = _find_source(dataset, pathlib.Path(data_dir).expanduser())
+        source = _find_source(dataset, expanded("data_dir", data_dir))
     checksum = _source_checksum(dataset, source)
     with locked_cache() as cache_dir:
         splits = _cached_rolls(dataset, source, checksum, cache_dir)

