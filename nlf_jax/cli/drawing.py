@@ -3,9 +3,11 @@
 Everything goes into the folder ``samples`` of the workdir, numbered; texts are printed too.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -246,22 +248,36 @@ def _show(trained: Trained, kind: str, results: list[Any]) -> None:
     if trained.is_text:
         _show_texts(directory, kind, results)
         return
-    for number, roll in enumerate(results, _next_number(directory, kind)):
-        name = f"{kind}-{number}"
-        paths = media.save_sample(directory, roll, name=name, **_timing(trained.frame))
-        notes = int(roll.sum())
-        print(
-            f"{kind} {number}: {len(roll)} frames, {notes} keys down; {', '.join(map(str, paths))}"
-        )
+    for roll in results:
+        with _new_name(directory, kind, "mid") as path:
+            timing = _timing(trained.frame)
+            paths = media.save_sample(directory, roll, name=path.stem, **timing)
+        shown, notes = path.stem.replace("-", " "), int(roll.sum())
+        print(f"{shown}: {len(roll)} frames, {notes} keys down; {', '.join(map(str, paths))}")
 
 
 def _show_texts(directory: Path, kind: str, texts: list[str]) -> None:
     label = "" if kind == "sample" else f"{kind} "
     print("\n".join(f"{label}{number}: {text}" for number, text in enumerate(texts, 1)))
-    path = directory / f"{kind}s-{_next_number(directory, f'{kind}s')}.txt"
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(f"{text}\n" for text in texts))
+    with _new_name(directory, f"{kind}s", "txt") as path:
+        write_atomically(path, "".join(f"{text}\n" for text in texts))
     print(f"Written to {path}")
+
+
+@contextlib.contextmanager
+def _new_name(directory: Path, kind: str, suffix: str) -> Iterator[Path]:
+    """A file <kind>-<number>.<suffix> that no other process takes; gone if the block fails."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(_next_number(directory, kind)):
+        path = directory / f"{kind}-{number}.{suffix}"
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            break
+    try:
+        yield path
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _next_number(directory: Path, kind: str) -> int:

@@ -1,10 +1,11 @@
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 
 from nlf_jax import media
-from nlf_jax.cli import options
+from nlf_jax.cli import drawing, options
 from nlf_jax.cli.commands import main
 from nlf_jax.cli.experiments import MIDI
 from nlf_jax.data.corpus import Corpus
@@ -122,6 +123,19 @@ def test_samples_are_numbered_and_never_overwritten(music_run, music_dir):
     same = newest(music_dir, "sample", ".mid")
     number = int(same.stem.rpartition("-")[2])
     assert same.read_bytes() == same.with_name(f"sample-{number - 1}.mid").read_bytes()
+
+
+def test_two_that_draw_at_once_take_different_names(tmp_path, monkeypatch):
+    """Both have seen the same files; a name whose file cannot be written is free again."""
+    monkeypatch.setattr(drawing, "_next_number", lambda *_: 1)
+    with (
+        drawing._new_name(tmp_path, "samples", "txt") as one,
+        contextlib.suppress(OSError),
+        drawing._new_name(tmp_path, "samples", "txt") as other,
+    ):
+        raise OSError("disk full")
+    assert (one.name, other.name) == ("samples-1.txt", "samples-2.txt")
+    assert list(tmp_path.iterdir()) == [one]
 
 
 @pytest.mark.parametrize("known", [3, 5])
