@@ -86,7 +86,7 @@ def check_flags(words: list[str], experiment: str | None = None) -> None:
     """Flags that the experiment has; of an unknown one, any experiment's."""
     chosen = EXPERIMENTS.values() if experiment is None else [EXPERIMENTS[experiment]]
     extra = {name: each for one in chosen for name, each in one.flags.items()}
-    flags.parse(words, extra)
+    flags.require_suited(flags.parse(words, extra))
 
 
 def check_nlf(words: list[str]) -> None:
@@ -102,7 +102,8 @@ def check_make(words: list[str]) -> None:
     values = dict(setting.split("=", 1) for setting in settings)
     assert values.keys() <= {"EXP", "WORKDIR", "ARGS", "PYTHON"}
     if target in flags.MODES:
-        check_flags(shlex.split(values.get("ARGS", "")), values.get("EXP", "quickstart"))
+        words = [f"--mode={target}", *shlex.split(values.get("ARGS", ""))]
+        check_flags(words, values.get("EXP", "quickstart"))
 
 
 def check_python(words: list[str]) -> None:

@@ -24,7 +24,14 @@ from nlf_jax.cli.drawing import (
 )
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.export import export_model
-from nlf_jax.cli.flags import CommandLine, help_text, parse, scoring_config, training_config
+from nlf_jax.cli.flags import (
+    CommandLine,
+    help_text,
+    parse,
+    require_suited,
+    scoring_config,
+    training_config,
+)
 from nlf_jax.cli.reporting import write_report
 from nlf_jax.cli.run import (
     EVALUATION_STREAM,
@@ -76,6 +83,7 @@ def _run(experiment: Experiment, line: CommandLine) -> None:
     if values["help"]:
         print(help_text(experiment.name, experiment.description, experiment.flags, line))
         return
+    require_suited(line, ("eval", "sample") if experiment.after_training else ())
     run = Run(experiment, line)
     workdir.check_workdir(run.workdir)
     use_compilation_cache()

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from absl import flags
@@ -29,6 +29,21 @@ _CONFIG_PREFIX = "--config."
 _TO_SCORE = {
     "text_file": "score: a text, one sequence a line; - is standard input.",
     "midi_dir": "score: a folder of MIDI files.",
+}
+
+_GIVEN = {"text", "unseen", "midi_file", "row", "split", "seed", "greedy"}
+_DRAWN = {"seed", "num_samples", "length", "temperature", "greedy"}
+# Which commands take which flags; all take those that are in none of these.
+FLAGS_OF = {
+    "train": set(),
+    "eval": {"split", "max_sequences"},
+    "sample": _DRAWN,
+    "reconstruct": _GIVEN,
+    "interpolate": _GIVEN | {"num_samples"},
+    "continue": _GIVEN | _DRAWN | {"prefix", "num_proposals"},
+    "score": {"text", "unseen", "midi_file", "seed", "cut", "json"},
+    "export": {"output"},
+    "report": {"text", "unseen", "split", "seed", "output", "figures"},
 }
 
 
@@ -162,6 +177,22 @@ def parse(argv: Sequence[str], extra: Flags, model: str = DEFAULT_MODEL) -> Comm
         if line.values["mode"] != "score":
             raise UserError(f"--{name} is no flag of this data set: it is for score.")
     return line
+
+
+def require_suited(line: CommandLine, more: Iterable[str] = ()) -> None:
+    """Refuses flags that the command would not look at.
+
+    Args:
+        more: the commands that follow it.
+
+    Raises:
+        UserError: naming the flag and the commands that take it.
+    """
+    mode = line.values["mode"]
+    taken = set().union(*(FLAGS_OF[name] for name in (mode, *more)))
+    for flag in sorted(line.given & set().union(*FLAGS_OF.values()) - taken):
+        right = ", ".join(name for name, known in FLAGS_OF.items() if flag in known)
+        raise UserError(f"--{flag} is no flag of {mode}: it is for {right}. Leave it out.")
 
 
 def _with_homes(values: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def _run(arguments: list[str]) -> int:
     if not rest or rest[0].startswith("-"):
         raise UserError(f"give `nlf {command}` {what} before the flags; `nlf --help` lists them.")
     subject, *flags = rest
+    for flag in ("mode",) if command == "train" else ("mode", "workdir"):
+        if any(word.lstrip("-").partition("=")[0] == flag for word in flags if word[:1] == "-"):
+            raise UserError(f"--{flag} is said by `nlf {command} {subject}` already: leave it out.")
     if command == "train":
         require_choice("the experiment", subject, EXPERIMENTS)
         return run_experiment(EXPERIMENTS[subject], flags)

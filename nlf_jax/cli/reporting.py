@@ -74,6 +74,8 @@ def _text(model: SequenceModel, flags: dict[str, Any]) -> np.ndarray | None:
     """The ids of --text, if it is given."""
     if not flags["text"]:
         return None
+    if len(flags["text"]) > 1:
+        raise UserError("--text is given twice or more: a report is of one text.")
     if model.vocabulary is None:
         raise UserError("--text does not suit this model, which has no vocabulary.")
     ids = model.vocabulary.encode(flags["text"][0], flags["unseen"])

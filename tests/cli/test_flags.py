@@ -39,6 +39,32 @@ def test_long_values_of_a_damaged_config_are_shortened():
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("mode", "flag", "right"),
+    [
+        ("eval", "num_samples=9", "sample, interpolate, continue"),
+        ("eval", "temperature=0.5", "sample, continue"),
+        ("score", "max_sequences=3", "eval"),
+        ("sample", "text=a", "reconstruct, interpolate, continue, score, report"),
+        ("export", "nogreedy", "sample, reconstruct, interpolate, continue"),
+    ],
+)
+def test_flags_of_another_command_are_not_ignored(mode, flag, right):
+    line = flags.parse([f"--mode={mode}", f"--{flag}"], {})
+    with pytest.raises(UserError, match=f"is no flag of {mode}: it is for {right}"):
+        flags.require_suited(line)
+
+
+def test_what_follows_a_command_has_its_flags_too():
+    line = flags.parse(["--mode=train", "--num_samples=9", "--max_sequences=3"], {})
+    flags.require_suited(line, ("eval", "sample"))
+
+
+def test_every_flag_that_a_command_takes_is_there():
+    assert flags.FLAGS_OF.keys() == set(flags.MODES)
+    assert set().union(*flags.FLAGS_OF.values()) <= set(flags.define({}))
+
+
 def test_negated_flags_take_no_value():
     with pytest.raises(UserError, match="--nogreedy=1 does not take an argument"):
         flags.parse(["--nogreedy=1"], {})

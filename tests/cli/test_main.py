@@ -138,6 +138,10 @@ def test_a_newer_format_is_refused_by_name(trained, capsys):
         (["train", "ptb"], "did you mean ptb_char"),
         (["eval", "nowhere"], "no trained model in nowhere"),
         (["sample", "nowhere", "--seed=-1"], "no trained model"),
+        (["sample", "nowhere", "--mode=train"], "--mode is said by `nlf sample nowhere`"),
+        (["sample", "nowhere", "--workdir", "x"], "--workdir is said by `nlf sample nowhere`"),
+        (["train", "text", "-mode=eval"], "--mode is said by `nlf train text`"),
+        (["train", "text", "--num_samples=3"], "no flag of train: it is for sample, interpolate"),
     ],
 )
 def test_mistakes_are_one_line(argv, message, capsys, tmp_path, monkeypatch):
