@@ -5,6 +5,7 @@ import functools
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -117,9 +118,18 @@ class Vocabulary:
         """Texts of right-padded rows: ids int [N, T], lengths int [N].
 
         The two special ids inside a row are shown as U+FFFD, so a text keeps its length.
+
+        Raises:
+            UserError: they are of another form, or an id or a length is none.
         """
+        ids, lengths = _batch(ids, lengths)
+        mask = np.arange(ids.shape[1]) < lengths[:, None]
+        if ((lengths < 0) | (lengths > ids.shape[1])).any():
+            raise UserError(f"a length is not one of 0 to {ids.shape[1]}, the steps of a row.")
+        if (mask & ((ids < 0) | (ids >= len(self)))).any():
+            raise UserError(f"an id is not one of 0 to {len(self) - 1}, which this vocabulary has.")
         table = (UNKNOWN_CHARACTER,) * NUM_SPECIAL + self.symbols
-        rows = zip(np.asarray(ids).tolist(), np.asarray(lengths).tolist(), strict=True)
+        rows = zip(ids.tolist(), lengths.tolist(), strict=True)
         return ["".join(table[i] for i in row[:length]) for row, length in rows]
 
     @functools.cached_property
@@ -127,7 +137,20 @@ class Vocabulary:
         return _code_points("".join(self.symbols))
 
 
-def _code_points(text: str) -> np.ndarray:
+def _batch(ids: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        ids, lengths = np.asarray(ids), np.asarray(lengths)
+    except ValueError:
+        ids = lengths = np.zeros(())
+    kinds = {ids.dtype.kind, lengths.dtype.kind}
+    if ids.ndim != 2 or lengths.shape != ids.shape[:1] or not kinds <= {"i", "u"}:
+        raise UserError("give ids [N, T] and lengths [N], both whole numbers: a batch of texts.")
+    return ids, lengths
+
+
+def _code_points(text: Any) -> np.ndarray:
+    if not isinstance(text, str):
+        raise UserError(f"the text is a {type(text).__name__}: give a string.")
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 

@@ -53,6 +53,31 @@ def test_decode_keeps_the_length_where_a_special_id_was_drawn():
     assert texts == ["a\ufffd\ufffdb", ""]
 
 
+@pytest.mark.parametrize(
+    ("ids", "lengths", "message"),
+    [
+        ([[-1, 2]], [2], "an id is not one of 0 to 3"),
+        ([[2, 4]], [2], "an id is not one of 0 to 3"),
+        ([[2, 3]], [-1], "a length is not one of 0 to 2"),
+        ([[2, 3]], [3], "a length is not one of 0 to 2"),
+        ([2, 3], [2], "a batch of texts"),
+        ([[2, 3]], [2, 2], "a batch of texts"),
+        ([[2.5]], [1], "a batch of texts"),
+        ([[2], [2, 3]], [1, 2], "a batch of texts"),
+        (None, None, "a batch of texts"),
+    ],
+)
+def test_what_cannot_be_decoded_is_told(ids, lengths, message):
+    """An id of -1 was read as the last symbol."""
+    with pytest.raises(UserError, match=message):
+        Vocabulary.from_lines(["ab"]).decode(ids, lengths)
+
+
+def test_only_text_is_encoded():
+    with pytest.raises(UserError, match="the text is a list: give a string"):
+        Vocabulary.from_lines(["ab"]).encode(["a"])  # ty: ignore[invalid-argument-type]
+
+
 def test_empty_text():
     assert Vocabulary.from_lines(["ab"]).encode("").shape == (0,)
 
