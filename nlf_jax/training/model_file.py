@@ -53,10 +53,7 @@ def write_model_file(path: Path, loaded: Loaded, version: str) -> None:
         UserError: it cannot be written.
     """
     description, vocabulary = loaded.description, loaded.model.vocabulary
-    source = description.get("source", {})
-    # Paths are of the machine that it was trained on.
-    source = {n: v for n, v in source.items() if not n.endswith(("_dir", "_file"))}
-    parts = description | {"source": source}
+    parts = _without_paths(description)
     metadata = {name: json.dumps(parts[name], sort_keys=True) for name in _PARTS}
     metadata |= {"format": str(description["format"]), "experiment": description["experiment"]}
     metadata |= {"steps": str(loaded.steps), "version": version}
@@ -142,7 +139,14 @@ def _metadata(header: dict[str, Any]) -> dict[str, str]:
 def _description(metadata: Mapping[str, str], path: Path) -> Description:
     parts: Description = {name: json_value(metadata[name]) for name in _PARTS}
     parts |= {"format": _whole_number(metadata["format"]), "experiment": metadata["experiment"]}
-    return checked_description(parts, path, "get or export it again")
+    return _without_paths(checked_description(parts, path, "get or export it again"))
+
+
+def _without_paths(description: Description) -> Description:
+    """A file's paths would be of the machine that it was trained on, or those its maker likes."""
+    source = description.get("source", {})
+    kept = {n: v for n, v in source.items() if not n.endswith(("_dir", "_file"))}
+    return description | {"source": kept}
 
 
 def _whole_number(text: str) -> int:

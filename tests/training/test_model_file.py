@@ -67,6 +67,13 @@ def test_what_is_read_is_what_was_written(path, loaded):
     assert read_description(path)["experiment"] == "letters"
 
 
+def test_a_file_cannot_name_the_data_that_are_read(path, content):
+    header, arrays = split(content)
+    header["__metadata__"]["source"] = json.dumps({"text_file": "/etc/passwd", "unique": "true"})
+    path.write_bytes(join(header, arrays))
+    assert read_description(path)["source"] == {"unique": "true"}
+
+
 def test_any_reader_of_the_format_takes_it(path, loaded):
     with safe_open(path, "numpy") as file:
         assert set(file.keys()) == set(to_arrays(loaded.model))
