@@ -137,6 +137,8 @@ def train(run: Run) -> None:
 def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
     """``--mode=eval``: scores a split, prints the scores and writes eval_<split>.json.
 
+    Of a part of it, N sequences, the file is eval_<split>-<N>.json: it takes no whole one's place.
+
     Args:
         run: the run; its workdir has a trained model.
         corpus: the data, if loaded before.
@@ -173,7 +175,8 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
         "command": shlex.join(["nlf", "eval", run.model_source, *_other_flags(run.line.argv)]),
     }
     print(_score_table(result, unit_of(config)))
-    _write_scores(run.workdir / f"eval_{split}.json", result)
+    part = "" if len(rows) == len(corpus.splits[split]) else f"-{len(rows)}"
+    _write_scores(run.workdir / f"eval_{split}{part}.json", result)
     return result
 
 

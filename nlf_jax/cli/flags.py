@@ -323,6 +323,8 @@ def _check(values: dict[str, Any]) -> None:
     for name in ("mesh", "max_sequences", "num_samples", "length", "prefix", "num_proposals"):
         if values[name] is not None and values[name] < 1:
             raise UserError(f"--{name} must be at least 1, got {values[name]}.")
+    if values["workdir"] == "":
+        raise UserError("--workdir is empty: give a path, or leave it out for the default.")
     if values["seed"] is not None and values["mode"] in ("train", "eval"):
         raise UserError(f"--seed is for what draws; {values['mode']} takes --config.seed.")
     if not 0 <= (values["seed"] or 0) < INTEGERS_BELOW:

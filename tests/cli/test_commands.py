@@ -42,7 +42,8 @@ def test_train_eval_sample(trained, lines, capsys):
     assert run(*evaluation, "--max_sequences=4", "--config.nll_samples=3") == 0
     out = capsys.readouterr().out
     assert "test: 4 sequences" in out
-    result = json.loads((trained / "eval_test.json").read_text())
+    assert not (trained / "eval_test.json").exists()
+    result = json.loads((trained / "eval_test-4.json").read_text())
     assert (result["sequences"], result["model"], result["seed"]) == (4, "lstm", 3)
     assert f"{result['scores']['nll_bits']:.4f}" in out
     assert result["command"].endswith("--max_sequences=4 --config.nll_samples=3")

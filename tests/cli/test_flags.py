@@ -65,6 +65,11 @@ def test_every_flag_that_a_command_takes_is_there():
     assert set().union(*flags.FLAGS_OF.values()) <= set(flags.define({}))
 
 
+def test_an_empty_workdir_is_not_the_default():
+    with pytest.raises(UserError, match="--workdir is empty: give a path"):
+        flags.parse(["--workdir="], {})
+
+
 def test_negated_flags_take_no_value():
     with pytest.raises(UserError, match="--nogreedy=1 does not take an argument"):
         flags.parse(["--nogreedy=1"], {})
