@@ -7,7 +7,7 @@ PYTHON ?= python3
 SHELL = /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train eval sample reconstruct interpolate continue score export report test lint flows tpu-check torture fuzz mutate bench docs test-matrix experiment
+.PHONY: help train eval sample reconstruct interpolate continue score export report test lint flows tpu-check gpu-check torture fuzz mutate bench docs test-matrix experiment
 
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --disable-pip-version-check --retries 2
@@ -73,6 +73,9 @@ fuzz: .venv/.fuzz ## feed millions of hostile inputs to every reader; check that
 tpu-check: .venv/.runtime ## lower every program for TPU and CUDA and inspect it
 	@exec $(VENV_PYTHON) -m benchmarks.lowering $(ARGS)
 
+gpu-check: .venv/.cuda ## what this machine's GPU makes of the package: tests, same bits, products, times; into results/gpu
+	@exec $(VENV_PYTHON) -m benchmarks.gpu $(ARGS)
+
 bench: .venv/.music ## speed beside the authors' code: a table, and results/bench.json
 	@exec $(VENV_PYTHON) -m benchmarks.speed $(ARGS)
 
@@ -108,6 +111,10 @@ experiment:
 
 .venv/.dev: .venv/.music
 	@$(call install,.[dev],developer packages (about 0.2 GB))
+	@touch $@
+
+.venv/.cuda: .venv/.dev
+	@$(call install,.[cuda],JAX for CUDA 13 (about 3 GB))
 	@touch $@
 
 define install

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from nlf_jax import report
 from nlf_jax.cli.flags import scoring_config
 from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
 from nlf_jax.errors import UserError
 from nlf_jax.files import expanded, write_atomically
 from nlf_jax.models import SequenceModel
+from nlf_jax.report.build import build, save_figures
+from nlf_jax.report.subject import Subject
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
 from nlf_jax.training.workdir import Description
@@ -31,21 +32,19 @@ def write_report(run: Run) -> None:
     seed = config.seed if flags["seed"] is None else flags["seed"]
     key = stream_key(seed, GENERATION_STREAM)
     text = _text(model, flags)
-    subject = report.Subject(
-        run.workdir, description, config, model, steps, rows, rows_are, key, text
-    )
+    subject = Subject(run.workdir, description, config, model, steps, rows, rows_are, key, text)
     _write(subject, output, figures)
 
 
 @primary_only
-def _write(subject: report.Subject, output: Path, figures: Path | None) -> None:
+def _write(subject: Subject, output: Path, figures: Path | None) -> None:
     say = lambda what: print(f"Making {what} ...", flush=True)  # noqa: E731
-    page, sections = report.build(subject, say)
+    page, sections = build(subject, say)
     _make_folder(output.parent)
     write_atomically(output, page)
     print(f"Written to {output} ({len(page.encode()) / 1e6:.1f} MB)")
     if figures:
-        paths = report.save_figures(sections, figures)
+        paths = save_figures(sections, figures)
         print(f"{len(paths)} figures written to {figures}")
 
 
