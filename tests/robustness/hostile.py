@@ -92,7 +92,9 @@ def _break_rows(workdir: Path) -> None:
     (workdir / METRICS).write_text("\n".join(lines) + "\n")
 
 
-_VALUE, _DAMAGED, _TRAIN = "must be at least 1 and less than", "is damaged", ("--mode=train",)
+_VALUE, _DAMAGED = "must be at least 1 and less than", "is damaged"
+# Of a run that is over no metrics are read.
+_TRAIN = ("--mode=train", "--config.num_epochs=11")
 WORKDIRS = {
     "a million layers": Hostile(_config(flow_layers=10**6), _VALUE),
     "a hundred thousand layers": Hostile(_config(flow_layers=199, temporal_layers=199), "at most"),

@@ -133,7 +133,8 @@ def resumed_step(out: str) -> int | None:
     """The step that a run says it goes on after, 0 if it begins; None if it did not come so far."""
     if "parameters, " not in out:
         return None
-    found = re.search(r"going on after step ([\d,]+)", out)
+    over = r"parameters, ([\d,]+) steps.*\n.*The run is complete"
+    found = re.search(over, out) or re.search(r"going on after step ([\d,]+)", out)
     return int(found[1].replace(",", "")) if found else 0
 
 
