@@ -20,7 +20,8 @@ PTB_RUNS = {
     "af_codebook-gated-tuned": ("codebook flow", "C0", -10),
     "gated-tuned": ("its language model", "0.4", -1),
     "lstm-tuned": ("LSTM", "C1", 14),
-    "af_scf-gated-tuned": ("AF/SCF", "C2", 0),
+    "af_scf-gated-tuned": ("AF/SCF", "C2", -8),
+    "af_af-gated-tuned": ("AF/AF", "C3", 8),
 }
 PTB_PUBLISHED = {"LSTM 1.41": 1.41, "AF/SCF 1.46": 1.46, "IAF/SCF 1.63": 1.63}
 JSB_MODELS = {
