@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class CellProcess:
-    """The other end: ``call`` takes the seconds of a call, ``memory`` is known after one.
+    """The other end, for who wants the figures.
 
     Args:
         case: the cell.
@@ -53,7 +53,7 @@ class CellProcess:
         return self._ask()[0]
 
     def resident_mbytes(self) -> float:
-        """The most memory that the process had since it compiled."""
+        """The most memory that the process had since it compiled, after one more call."""
         return self._ask()[1]
 
     def __enter__(self) -> Self:

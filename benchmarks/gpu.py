@@ -36,8 +36,8 @@ from typing import Any
 
 import jax
 
-from benchmarks.gpu_checks import PARALLEL, VARIANTS, Cell, numerics, products, twice
-from benchmarks.speed_cases import Case
+from benchmarks.gpu_checks import VARIANTS, Cell, numerics, products, twice
+from benchmarks.speed_cases import PARALLEL, Case
 from benchmarks.timing import compile_program, time_in_turn
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.errors import UserError

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flows_table
-from benchmarks.speed_cases import Case
+from benchmarks.speed_cases import GATED, PARALLEL, Case
 from nlf_jax.nn.linear import project
 from nlf_jax.training.arrays import Arrays, to_arrays
 from nlf_jax.training.state import make_train_step
@@ -29,8 +29,6 @@ from nlf_jax.training.state import make_train_step
 Cell = tuple[str, Callable[[], dict[str, Any]]]
 ROOT = Path(__file__).parents[1]
 
-GATED: tuple[tuple[str, Any], ...] = (("recurrence", "gated"),)
-PARALLEL = (*GATED, ("posterior", "factorised"))
 # Models, and what is different of them; the LSTM first, as the others are compared with it.
 VARIANTS: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = (
     ("lstm", ()),

@@ -23,6 +23,9 @@ SIZES = {
     "small": {"embedding": 128, "hidden": 128, "latent": 16},
     "tiny": {"embedding": 8, "hidden": 8, "latent": 4, "flow_layers": 2, "flow_hidden": 8},
 }
+# Changes of a model: the gated recurrence, and with it a likelihood that no loop over steps needs.
+GATED: tuple[tuple[str, Any], ...] = (("recurrence", "gated"),)
+PARALLEL = (*GATED, ("posterior", "factorised"))
 # Symbols with padding and unknown, and the longest sequence that the model is made for.
 SHAPES = {"ptb": (51, 288), "jsb": (89, 200)}
 
@@ -142,15 +145,13 @@ def table_cases() -> Iterator[Case]:
 
 def gated_cases() -> Iterator[Case]:
     """Generation with the gated recurrence, and the codebook flow; not in the authors' code."""
-    gated: Any = ("recurrence", "gated")
-    parallel = (gated, ("posterior", "factorised"))
     for size in ("paper", "small"):
         for model, changes in (
             ("gated", ()),
             ("af_codebook", ()),
-            ("af_codebook", (gated,)),
-            ("af_scf", (gated,)),
-            ("iaf_scf", parallel),
+            ("af_codebook", GATED),
+            ("af_scf", GATED),
+            ("iaf_scf", PARALLEL),
         ):
             yield Case("generate", "generate", model, size, **_ONE, changes=changes)
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks import gpu, gpu_checks
-from benchmarks.speed_cases import Case
+from benchmarks.speed_cases import GATED, Case
 from nlf_jax.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -83,7 +83,7 @@ def test_a_section_that_is_none(tmp_path):
 
 
 def test_ratios_are_to_the_lstm_of_the_same_shape():
-    other = gpu_checks.GATED
+    other = GATED
     gated = Case("steps", "train", "af_scf", "tiny", batch=2, steps=4, changes=other)
     names = [LSTM.name, LSTM.name.replace("/lstm/", "/torch/"), gated.name, "steps/x/lstm/y-S1"]
     seconds = zip(names, (2.0, 1.0, 8.0, 4.0), strict=True)
