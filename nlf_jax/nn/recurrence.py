@@ -118,29 +118,32 @@ def _previous(states: LSTMState, initial: LSTMState, reverse: bool) -> LSTMState
     return jax.tree.map(lambda s, s0: jnp.concatenate([s0[None], s[:-1]]), states, initial)
 
 
-def _coefficients(states: LSTMState, previous: LSTMState, gates, keep):
+def _coefficients(gates, cell, previous_cell, keep):
     """What the tangents of the gates, of the last cell and of the new cell are multiplied by."""
     # ``keep`` is 0 or 1: it leaves i (1 - i) right, and makes every coefficient zero where it is 0.
     i, f, g, o = jnp.split(keep * gates, 4, axis=-1)
-    tanh_c = jnp.tanh(states.cell)
-    from_gates = (i * (1 - i) * g, f * (1 - f) * previous.cell, i * (1 - g * g))
+    tanh_c = jnp.tanh(cell)
+    from_gates = (i * (1 - i) * g, f * (1 - f) * previous_cell, i * (1 - g * g))
     from_gates = jnp.concatenate([*from_gates, o * (1 - o) * tanh_c], axis=-1)
     return from_gates, f, o * (1 - tanh_c**2)
 
 
-def _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse, products):
+def _tangent_scan(gates_dot, weight, initial_dot, known, reverse, products):
     # The transposed recurrence multiplies by the transposed weight: laid out before the loop.
     transposed = jax.lax.optimization_barrier(weight.T)
 
+    # Made again from gates and cells at each step backward: six numbers a unit less to keep.
+    @partial(jax.checkpoint, prevent_cse=False)
     def step(state, inputs):
-        gates, (from_gates, from_last, from_cell) = inputs
+        gates, known_t = inputs
+        from_gates, from_last, from_cell = _coefficients(*known_t)
         gates = from_gates * (gates + project(state.hidden, transposed.T, products))
         i, f, g, o = jnp.split(gates, 4, axis=-1)
         cell = from_last * state.cell + i + f + g
         hidden = o + from_cell * cell
         return LSTMState(hidden, cell), hidden
 
-    return jax.lax.scan(step, initial_dot, (gates_dot, coefficients), reverse=reverse)[1]
+    return jax.lax.scan(step, initial_dot, (gates_dot, known), reverse=reverse)[1]
 
 
 @_lstm.defjvp
@@ -149,10 +152,10 @@ def _lstm_jvp(reverse, products, primals, tangents):
     gates_dot, offset_dot, weight_dot, initial_dot, _ = tangents
     states, gates = _states_and_gates(reverse, products, *primals)
     previous = _previous(states, initial, reverse)
-    coefficients = _coefficients(states, previous, gates, keep)
     # All that needs no state's tangent, at once for all steps; ``keep`` is a mask and has none.
     gates_dot = gates_dot + offset_dot + project(previous.hidden, weight_dot, products)
-    tangent = _tangent_scan(gates_dot, weight, initial_dot, coefficients, reverse, products)
+    known = (gates, states.cell, previous.cell, keep)
+    tangent = _tangent_scan(gates_dot, weight, initial_dot, known, reverse, products)
     return states.hidden, tangent
 
 
