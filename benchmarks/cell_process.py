@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.process_memory import give_back_freed, mbytes, reset_peak
 from benchmarks.speed_cases import Case
 from benchmarks.timing import compile_program, seconds_of
 from nlf_jax.errors import UserError
@@ -79,26 +80,16 @@ class CellProcess:
         return json.loads(line)
 
 
-def reset_peak() -> None:
-    """Makes the process's peak its present memory."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_mbytes() -> float:
-    """The most memory that the process had since ``reset_peak``."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
-
-
 def main(described: str) -> None:
     """Serves calls; see the module."""
     fields = json.loads(described)
     fields["changes"] = tuple(map(tuple, fields.get("changes", ())))
     compiled = compile_program(Case(**fields).program())
-    _say(compiled.peak / 1e6, peak_mbytes())
+    _say(compiled.peak / 1e6, mbytes("VmHWM"))
+    give_back_freed()
     reset_peak()
     for _ in sys.stdin:
-        _say(seconds_of(compiled.call), peak_mbytes())
+        _say(seconds_of(compiled.call), mbytes("VmHWM"))
 
 
 def _say(*values: Any) -> None:

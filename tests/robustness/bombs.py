@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.process_memory import mbytes, reset_peak
 from nlf_jax.data.music.mat_file import KEYS, MAX_CELLS, MAX_CONTENT_BYTES
 from nlf_jax.models.config import MODELS
 from nlf_jax.options import LENGTHS_BELOW
@@ -42,23 +43,14 @@ def measure(name: str, directory: Path) -> dict[str, Any]:
     """
     target, make = BOMBS[name]
     content = make()
-    before, start = _reset_peak(), time.process_time()
+    reset_peak()
+    before, start = mbytes("VmRSS"), time.process_time()
     accepted = TARGETS[target].accepts(content, directory)
-    seconds, megabytes = time.process_time() - start, _memory("VmHWM") - before
+    seconds, megabytes = time.process_time() - start, mbytes("VmHWM") - before
     if seconds > MAX_SECONDS or megabytes > MAX_MEGABYTES:
-        raise BombError(f"bomb {name!r} took {seconds:.1f} s and {megabytes} MB")
-    took = {"cpu_seconds": round(seconds, 2), "megabytes": megabytes}
+        raise BombError(f"bomb {name!r} took {seconds:.1f} s and {megabytes:.0f} MB")
+    took = {"cpu_seconds": round(seconds, 2), "megabytes": round(megabytes)}
     return {"bytes": len(content), "accepted": accepted} | took
-
-
-def _reset_peak() -> int:
-    Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
-
-
-def _memory(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) // 1024
 
 
 def _element(kind: int, data: bytes) -> bytes:
