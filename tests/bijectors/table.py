@@ -15,7 +15,7 @@ from nlf_jax.bijectors.logistic_mixture import logistic_mixture
 from nlf_jax.bijectors.masked_autoregressive import MaskedAutoregressive
 from nlf_jax.bijectors.scalar import TRANSFORMS, inverted
 from nlf_jax.models import FLOW_MODELS, ModelConfig
-from nlf_jax.models.codebook_flow import FramePrior, SymbolPrior
+from nlf_jax.models.code_priors import FramePrior, SymbolPrior
 from nlf_jax.models.emissions import THRESHOLD
 from nlf_jax.models.priors import create_prior
 
