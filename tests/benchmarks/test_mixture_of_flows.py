@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import jax
@@ -9,17 +8,17 @@ import pytest
 import nlf_jax
 from benchmarks.mixture_of_flows import mix, summarise
 from nlf_jax.errors import UserError
-from nlf_jax.scoring import score
+from nlf_jax.scoring import Score, score
 
 CONFIG = nlf_jax.ModelConfig(
     model="af_codebook", embedding=8, hidden=8, latent=4, flow_hidden=8, code_width=1e-2
 )
-STEPS, SYMBOLS = 4, 3
+STEPS, SYMBOLS = 3, 3
 
 
-def model_of(seed, config=CONFIG):
+def model_of(seed):
     network = nlf_jax.create_network(
-        config, num_symbols=SYMBOLS, max_length=STEPS, key=jax.random.key(seed)
+        CONFIG, num_symbols=SYMBOLS, max_length=STEPS, key=jax.random.key(seed)
     )
     return nlf_jax.models.SequenceModel(network, jnp.log(jnp.full(STEPS + 1, 1 / (STEPS + 1))))
 
@@ -32,16 +31,25 @@ def test_probabilities_of_a_mixture_add_up_to_one():
     assert total == pytest.approx(1, abs=1e-4)
 
 
+def exact(by_step):
+    by_step = np.array(by_step, np.float32)
+    return Score(len(by_step), 1, float(by_step.sum()), 0.5, exact=True, by_step=by_step)
+
+
+def test_steps_are_mixed_one_by_one():
+    (mixed,) = mix([[exact([0.1, 2.0])], [exact([0.3, 1.0])]])
+    means = [(np.exp(-0.1) + np.exp(-0.3)) / 2, (np.exp(-2.0) + np.exp(-1.0)) / 2]
+    assert mixed.nats == pytest.approx(0.5 - np.log(means).sum(), rel=1e-6)
+
+
 def test_a_mixture_of_one_flow_is_that_flow():
-    scores = score(model_of(0), [np.array([0, 1, 2, 2], np.int32), np.array([1], np.int32)])
-    (alone,) = [summarise(mix([scores]))]
-    nats = sum(each.nats for each in scores)
-    assert alone["nll_nats"] == pytest.approx(nats / 7, rel=1e-6)
+    scores = [exact([1.0, 2.0, 3.0, 4.0]), exact([2.0])]
+    alone = summarise(mix([scores]))
+    assert alone["nll_nats"] == pytest.approx(13 / 7)
+    assert alone["nll_no_length_nats"] == pytest.approx(12 / 5)
     assert summarise(mix([scores, scores])) == pytest.approx(alone)
 
 
 def test_only_exact_scores_are_mixed():
-    config = dataclasses.replace(CONFIG, model="af_scf", flow_layers=1)
-    inexact = score(model_of(0, config), [np.array([0, 1], np.int32)])
     with pytest.raises(UserError, match="whose scores are exact"):
-        mix([inexact])
+        mix([[exact([1.0])], [exact([1.0])._replace(exact=False)]])
