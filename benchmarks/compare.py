@@ -10,7 +10,6 @@ both. Prints the ratios of medians, before over now, and the memory that each wa
 import argparse
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 from benchmarks.cell_process import ROOT, CellProcess
 from benchmarks.speed import select
 from benchmarks.speed_cases import Case, gated_cases, table_cases
-from benchmarks.timing import SHORT, repeats_for
+from benchmarks.timing import SHORT, command_of, repeats_for
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
@@ -97,8 +96,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _write(path: Path, rows: list[dict[str, Any]], argv: Sequence[str] | None) -> None:
-    words = sys.argv[1:] if argv is None else argv
-    command = shlex.join(["python", "-m", "benchmarks.compare", *words])
+    command = command_of("compare", argv)
     report = {"command": command, "cores": os.cpu_count(), "cells": rows}
     write_atomically(path, json.dumps(report, indent=1) + "\n")
 

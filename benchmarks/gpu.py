@@ -24,7 +24,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import statistics
 import subprocess
 import sys
@@ -38,7 +37,7 @@ import jax
 
 from benchmarks.gpu_checks import VARIANTS, Cell, numerics, products, twice
 from benchmarks.speed_cases import PARALLEL, Case
-from benchmarks.timing import compile_program, time_in_turn
+from benchmarks.timing import command_of, compile_program, time_in_turn
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_json, write_atomically
@@ -191,7 +190,7 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output or f"results/gpu/{device}.json")
     cells, chosen = read_cells(output, made_by), []
     output.parent.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]])
+    command = command_of("gpu")
     for name, measure in (cell for each in sections for cell in SECTIONS[each](options.quick)):
         chosen.append(name)
         if name not in cells or {"error", "note"} & cells[name].keys():

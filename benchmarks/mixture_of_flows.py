@@ -11,13 +11,13 @@ over the split by the number of steps, each sequence's end counted as one, and p
 import argparse
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.timing import command_of
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.data.music.polyphonic import load_polyphonic
 from nlf_jax.errors import UserError
@@ -64,9 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     pieces = load_polyphonic(options.dataset, options.data_dir).splits[options.split]
     scores = [score(load(workdir), pieces) for workdir in options.workdirs]
-    words = sys.argv[1:] if argv is None else argv
     report = {
-        "command": shlex.join(["python", "-m", "benchmarks.mixture_of_flows", *words]),
+        "command": command_of("mixture_of_flows", argv),
         "convention": CONVENTION,
         "sequences": len(pieces),
         "each": [summarise(each) for each in scores],

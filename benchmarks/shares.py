@@ -11,7 +11,6 @@ import collections
 import json
 import os
 import re
-import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from jax.profiler import ProfileData
 
 from benchmarks.speed import select
 from benchmarks.speed_cases import Case, gated_cases, table_cases
-from benchmarks.timing import Call, compile_program
+from benchmarks.timing import Call, command_of, compile_program
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
@@ -95,8 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows.append(measure(case))
         print(json.dumps(rows[-1]), flush=True)
     if options.output:
-        words = sys.argv[1:] if argv is None else argv
-        command = shlex.join(["python", "-m", "benchmarks.shares", *words])
+        command = command_of("shares", argv)
         cores = len(os.sched_getaffinity(0))
         report = {"command": command, "cores": cores, "cells": rows}
         write_atomically(options.output, json.dumps(report, indent=1) + "\n")

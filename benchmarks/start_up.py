@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cell_process import ROOT
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
 
 REPEATS = 5
-ROOT = Path(__file__).parents[1]
 _TRAIN = ("--mode=train", "--config.log_every=1", "--workdir=run")
 # The command, and how the line begins that ends the wait.
 COMMANDS = {

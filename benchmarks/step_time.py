@@ -9,7 +9,6 @@ medians, to the LSTM's.
 import argparse
 import json
 import os
-import shlex
 import statistics
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.timing import Program, compile_program, time_in_turn
+from benchmarks.timing import Program, command_of, compile_program, time_in_turn
 from nlf_jax.cli.exit_codes import exit_code
 from nlf_jax.cli.options import get_config
 from nlf_jax.files import write_atomically
@@ -77,7 +76,7 @@ def main() -> None:
     for row in rows:
         print(f"{row['model']:<12}{row['recurrence']:<7}{row['ratio_to_lstm']:>7.2f}")
     if output:
-        command = shlex.join(["python", "-m", "benchmarks.step_time", *sys.argv[1:]])
+        command = command_of("step_time")
         report = {"command": command, "cores": os.cpu_count(), "rows": rows}
         write_atomically(Path(output), json.dumps(report, indent=1) + "\n")
 

@@ -1,9 +1,11 @@
 """How the benchmark times programs, and the machine's own rates beside them."""
 
 import functools
+import shlex
+import sys
 import time
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +19,16 @@ SECONDS_PER_CELL = 4.0
 # A call that is shorter is timed the second time in a row: whatever ran before it left other data
 # in the caches and, maybe, threads that wait busily.
 SHORT = 0.1
+
+
+def command_of(module: str, argv: Sequence[str] | None = None) -> str:
+    """The command line that runs a benchmark, to be kept with what it measured.
+
+    Args:
+        argv: its arguments, where they are not those of this process.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    return shlex.join(["python", "-m", f"benchmarks.{module}", *words])
 
 
 def same_again(_result: Any, arguments: tuple) -> tuple:

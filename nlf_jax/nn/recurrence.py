@@ -1,9 +1,9 @@
 """The recurrence of an LSTM over sequences; batch axes come after the axis of steps.
 
-It has a hand-written tangent (``jax.custom_jvp``). Everything in the tangent that is
-not recurrent happens for all steps at once, so its transpose, which is the backward pass, computes
-each weight gradient as one matrix product over all steps and examples. Being plain JAX it works
-under vmap, in forward and reverse mode, and to any order.
+It has a hand-written tangent (``jax.custom_jvp``). Every product in the tangent that is not
+recurrent happens for all steps at once, so its transpose, which is the backward pass, computes each
+weight gradient as one matrix product over all steps and examples. Being plain JAX it works under
+vmap, in forward and reverse mode, and to any order.
 
 Steps come first because a scan wants them there: under ``jax.vmap``, which puts its axis first,
 every layer would transpose the gates of all steps twice.
@@ -132,7 +132,7 @@ def _tangent_scan(gates_dot, weight, initial_dot, known, reverse, products):
     # The transposed recurrence multiplies by the transposed weight: laid out before the loop.
     transposed = jax.lax.optimization_barrier(weight.T)
 
-    # Made again from gates and cells at each step backward: six numbers a unit less to keep.
+    # Backward too the coefficients are made step by step, and never written for all steps.
     @partial(jax.checkpoint, prevent_cse=False)
     def step(state, inputs):
         gates, known_t = inputs
