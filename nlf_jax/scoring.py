@@ -130,7 +130,7 @@ def score(
     num_samples = arguments.count("num_samples", num_samples)
     # Few sequences make a small batch, whose size is one of few too.
     size = min(arguments.count("batch_size", batch_size), 1 << (len(rows) - 1).bit_length())
-    samples = None if _is_exact(model.network) else num_samples
+    samples = None if is_exact(model.network) else num_samples
     model = model if mesh is None else replicate(model, mesh)
     scores: dict[int, Score] = {}
     for batch in eval_batches(rows, batch_size=size, buckets=_buckets(longest)):
@@ -162,11 +162,17 @@ def _rows(model: SequenceModel, sequences: Sequence[Any], unseen: str | None) ->
     return rows
 
 
-def _is_exact(network: Any) -> bool:
+def is_exact(network: Any) -> bool:
+    """Whether the scores of a model with this network are its own values, by step."""
     if not isinstance(network, CodebookFlow):
         return isinstance(network, LanguageModel)
     is_denoised = network.config.code_reading == "denoised"
     return is_denoised and float(_code_distance(network)) >= CODES_APART
+
+
+def language_model_of(network: Any) -> LanguageModel:
+    """The language model whose probabilities an exact model's are."""
+    return network.language_model if isinstance(network, CodebookFlow) else network
 
 
 @jax.jit
@@ -232,9 +238,7 @@ def _exact_costs(
     rows: tuple[Array, Int[Array, "B"], PRNGKeyArray], model: SequenceModel
 ) -> Float[Array, "B T"]:
     x, lengths, _ = rows
-    network: Any = model.network
-    language_model = network.language_model if isinstance(network, CodebookFlow) else network
-    log_probs = language_model.log_prob(jnp.swapaxes(x, 0, 1), lengths)
+    log_probs = language_model_of(model.network).log_prob(jnp.swapaxes(x, 0, 1), lengths)
     return jnp.where(step_mask(lengths, x.shape[1]), -log_probs, 0.0).T
 
 

@@ -62,13 +62,13 @@ def test_a_codebook_flow_with_codes_apart_is_scored_by_its_language_model():
 
 @pytest.mark.parametrize("emission", ["categorical", "bernoulli"])
 def test_other_codebook_flows_have_a_bound(emission):
-    exact = lambda **changes: scoring._is_exact(  # noqa: E731
+    exact = lambda **changes: scoring.is_exact(  # noqa: E731
         make_model("af_codebook", emission, **{"code_width": 0.02} | changes).network
     )
     assert exact()
     assert not exact(code_width=2.0)
     assert not exact(code_reading="raw")
-    assert not scoring._is_exact(make_model("af_scf").network)
+    assert not scoring.is_exact(make_model("af_scf").network)
 
 
 def test_a_latent_flow_gives_terms_that_add_up_to_its_bound():

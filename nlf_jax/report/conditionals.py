@@ -8,19 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models import CodebookFlow, LatentVariableModel, SequenceModel
-from nlf_jax.models.emissions import Categorical, FrameScores
+from nlf_jax.models import LanguageModel, SequenceModel
+from nlf_jax.models.emissions import Categorical
 from nlf_jax.nn.position import step_mask
+from nlf_jax.scoring import is_exact, language_model_of
 
 NUM_PROPOSALS = 48
-_NUM_DRAWS, _NUM_CODES = 128, 4
-
-
-def is_exact(model: SequenceModel) -> bool:
-    """Whether ``conditionals`` needs no importance sampling."""
-    network = model.network
-    return isinstance(network, CodebookFlow) or not isinstance(network, LatentVariableModel)
+_NUM_DRAWS = 128
 
 
 def conditionals(
@@ -28,30 +22,22 @@ def conditionals(
 ) -> Float[np.ndarray, "T V"]:
     """p(x_t | x_{<t}, T) of every symbol; of frames the probability of every key.
 
-    Exact for a language model; for a codebook flow where codes are apart, which is where z tells
-    the symbol. For other latent flows estimated by importance sampling, from latents of x_{<t} that
-    the posterior draws and later ones that the prior does. The keys of frames are means of draws.
+    Exact where ``score`` is. For other latent flows estimated by importance sampling, from latents
+    of x_{<t} that the posterior draws and later ones that the prior does. The keys of frames are
+    means of draws.
 
     Args:
         x: symbols of one sequence, [T] or [T, V].
     """
-    if is_exact(model):
-        return np.asarray(_exact(model.network, x, key))
+    if is_exact(model.network):
+        return np.asarray(_exact(language_model_of(model.network), x, key))
     return np.asarray(_estimate(model.network, x, key, num_proposals))
 
 
 @jax.jit
-def _exact(network: Any, x: Array, key: PRNGKeyArray) -> Float[Array, "T V"]:
-    code_key, key = jax.random.split(key)
-    x, length = x[:, None], jnp.array([x.shape[0]], jnp.int32)
-    if not isinstance(network, CodebookFlow):
-        return probabilities(network.emission, network.scores(x, length), key).mean(1)
-    posterior = network.encode(x, length)
-    noise = jax.random.normal(code_key, (len(x), _NUM_CODES, posterior.mean.shape[-1]))
-    scores: Any = network.prior.contexts(posterior.sample(noise), SequenceContext(length))
-    if not network.config.is_text:
-        scores = FrameScores(scores.components, scores.features)
-    return probabilities(network.language_model.emission, scores, key).mean(1)
+def _exact(network: LanguageModel, x: Array, key: PRNGKeyArray) -> Float[Array, "T V"]:
+    scores = network.scores(x[:, None], jnp.array([x.shape[0]], jnp.int32))
+    return probabilities(network.emission, scores, key)[:, 0]
 
 
 @partial(jax.jit, static_argnums=3)

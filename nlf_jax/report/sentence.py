@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from nlf_jax.data.music.piano_roll import LOWEST_PITCH, NUM_DUMMIES
-from nlf_jax.report.conditionals import NUM_PROPOSALS, conditionals, is_exact
+from nlf_jax.report.conditionals import NUM_PROPOSALS, conditionals
 from nlf_jax.report.figures import BLUE, ORANGE, WIDTH, Figure, Panel, titled
 from nlf_jax.report.html import given_the_past, joined, paragraph
 from nlf_jax.report.page import Section
 from nlf_jax.report.subject import Subject, visible
 from nlf_jax.sampling import sample
+from nlf_jax.scoring import is_exact
 
 TITLE = "What comes next"
 _MAX_STEPS, _LEAST = 64, 0.02
@@ -35,7 +36,7 @@ def next_section(subject: Subject, x: np.ndarray, source: str) -> Section:
     shown = conditionals(subject.model, jnp.asarray(x), subject.key)[:_MAX_STEPS]
     figure = _symbols(subject, x, shown) if subject.is_text else _keys(subject, x, shown)
     how = "exact"
-    if not is_exact(subject.model):
+    if not is_exact(subject.model.network):
         how = f"estimated by importance sampling with {NUM_PROPOSALS} proposals a step"
     what = ", the distribution of each symbol given those before it"
     if not subject.is_text:
@@ -50,7 +51,7 @@ def _symbols(subject: Subject, x: np.ndarray, shown: np.ndarray) -> Figure:
     )
     names = [visible(subject.symbol(row)) for row in rows]
     steps = np.arange(len(shown))
-    least = 1e-12 if is_exact(subject.model) else 0.5 / NUM_PROPOSALS
+    least = 1e-12 if is_exact(subject.model.network) else 0.5 / NUM_PROPOSALS
     bits = -np.log2(np.maximum(shown[steps, x[: len(shown)]], least))
     places = np.searchsorted(rows, x[: len(shown)])
     width, height = max(WIDTH, 0.7 + 0.145 * len(shown)), 1.9 + 0.145 * len(rows)
@@ -79,7 +80,7 @@ def _symbols(subject: Subject, x: np.ndarray, shown: np.ndarray) -> Figure:
         "Darker is more probable, squares are what does come, bars the bits that it costs. In the "
         "middle of words there is often one candidate left, at their starts many."
     )
-    if not is_exact(subject.model):
+    if not is_exact(subject.model.network):
         caption += f" Bars end at {-np.log2(least):.1f} bits: more can't be told from the estimate."
     return Figure("conditionals", caption, (Panel(draw, alt, (width, height)),))
 

@@ -36,6 +36,13 @@ def test_the_estimate_is_close_to_what_is_exact():
     np.testing.assert_allclose(estimate, exact, atol=0.03)
 
 
+def test_a_codebook_flow_whose_score_is_a_bound_is_estimated(monkeypatch):
+    model = make_model("af_codebook", code_width=0.02, code_reading="raw")
+    monkeypatch.setattr(conditionals, "_exact", None)
+    shown = conditionals.conditionals(model, TEXT, KEY)
+    np.testing.assert_allclose(shown.sum(1), 1, rtol=1e-4)
+
+
 def test_the_score_of_frames_is_a_share_of_draws():
     model = make_model("lstm", emission="bernoulli")
     x = jnp.array([[1, 0, 1], [0, 0, 1]], bool)
