@@ -11,7 +11,7 @@ from nlf_jax.models import ModelConfig, SequenceModel, create_network
 from nlf_jax.options import LENGTHS_BELOW, restore
 from nlf_jax.training.checkpoint_reading import first_line
 from nlf_jax.training.config import TrainConfig
-from nlf_jax.training.workdir import Description
+from nlf_jax.training.workdir import Description, digest_of
 
 _MAX_SYMBOLS = 2**31
 
@@ -45,10 +45,17 @@ def model_template(
         )
     except (KeyError, TypeError, ValueError, OverflowError, UserError) as error:
         raise UserError(f"{config_in} does not describe a model ({first_line(error)}).") from error
-    needed = config.is_text and not data.get("ids")
-    if needed and (vocabulary is None or len(vocabulary) != num_symbols):
+    if config.is_text and not data.get("ids") and not _is_of(vocabulary, data):
         raise UserError(f"{vocabulary_in} is missing or of another model.")
     return template
+
+
+def _is_of(vocabulary: Vocabulary | None, data: dict[str, Any]) -> bool:
+    """Whether it is that of these data; older versions wrote down no more than its size."""
+    if vocabulary is None or len(vocabulary) != data["num_symbols"]:
+        return False
+    found = digest_of(vocabulary.to_json())
+    return data.get("vocabulary", found) == found
 
 
 def _number_below(limit: int, value: Any) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -89,10 +90,17 @@ def describe(
         "max_length": corpus.max_length,
         **(frame or {}),
     }
-    if corpus.is_text and corpus.vocabulary is None:
+    if corpus.vocabulary_json is not None:
+        data["vocabulary"] = digest_of(corpus.vocabulary_json)
+    elif corpus.is_text:
         data["ids"] = True
     parts = {"experiment": experiment, "config": vars(config), "data": data}
     return parts | {"source": dict(source or {})}
+
+
+def digest_of(vocabulary: str) -> str:
+    """SHA-256 of a vocabulary's JSON, in hexadecimal."""
+    return hashlib.sha256(vocabulary.encode()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -182,7 +190,7 @@ def _check_types(description: Description) -> None:
     data, source = description["data"], description.get("source", {})
     kinds = [(description["experiment"], str), (description["config"], dict), (data, dict)]
     kinds += [(source, dict), *((value, str) for value in source.values())]
-    kinds += [(data[name], str) for name in {"name", "fingerprint"} & data.keys()]
+    kinds += [(data[name], str) for name in {"name", "fingerprint", "vocabulary"} & data.keys()]
     if not all(isinstance(value, kind) for value, kind in kinds):
         raise TypeError
     lengths = [data[name] for name in FRAME & data.keys()]
@@ -289,7 +297,13 @@ def _completed(description: Description) -> Description:
 
 
 def _compared(description: Description) -> Description:
-    return {name: part for name, part in description.items() if name != "source"}
+    """Without what doesn't make a run another one, or is compared as it is in its own file."""
+    data = _without(description.get("data", {}), "vocabulary")
+    return _without(description, "source") | {"data": data}
+
+
+def _without(entries: Mapping[str, Any], left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in entries.items() if name != left_out}
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

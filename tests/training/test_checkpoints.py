@@ -396,6 +396,17 @@ def test_load_of_a_damaged_workdir_is_one_sentence(copied, file, content, messag
         loading.load(copied)
 
 
+def test_another_vocabulary_of_the_same_size_is_noticed(copied):
+    symbols = json.loads((copied / "vocabulary.json").read_text())["symbols"]
+    (copied / "vocabulary.json").write_text(json.dumps({"symbols": [*symbols[:-1], "\u03c9"]}))
+    with pytest.raises(UserError, match=r"vocabulary.json is missing or of another model"):
+        loading.load(copied)
+    config = json.loads((copied / "config.json").read_text())
+    del config["data"]["vocabulary"]  # as older versions wrote it
+    (copied / "config.json").write_text(json.dumps(config))
+    loading.load(copied)
+
+
 def test_load_with_every_checkpoint_damaged(copied):
     for path in (copied / "checkpoints").glob("*/model/_METADATA"):
         path.unlink()

@@ -47,6 +47,7 @@ def test_without_a_checkpoint_any_run_may_have_the_workdir(tmp_path):
         (changed("data", fingerprint="g"), "[]", r"data.fingerprint: f -> g\."),
         (RUN | {"experiment": "x"}, "[]", r"experiment: e -> x\."),
         (RUN, '["a"]', "another vocabulary"),
+        (changed("data", vocabulary="d"), '["a"]', r"here\): vocabulary.json: another vocabulary"),
     ],
 )
 def test_another_run_is_refused_with_the_difference(claimed, other, vocabulary, message):
