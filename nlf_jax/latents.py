@@ -124,8 +124,9 @@ def continue_from(
 ) -> Samples:
     """Draw sequences that begin with the k steps of the opening: p(x | x_{1..k}).
 
-    A language model reads the opening and writes on, which is exact. For a latent flow the
-    conditional is intractable, because every x_t depends on all of z; it is approximated by
+    A language model reads the opening and writes on, which is exact, and so does a codebook flow
+    that reads codes which are apart denoised. For the other latent flows the conditional is
+    intractable, because every x_t depends on all of z; it is approximated by
     sampling-importance-resampling (Rubin, 1988). Of S proposals one is kept, with probability in
     proportion to
     ``p(x_{1..k} | z) p(z_{1..k}) / q(z_{1..k} | x_{1..k})``: z_{1..k} is drawn from the posterior
