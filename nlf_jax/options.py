@@ -111,7 +111,10 @@ def _typed(name: str, declared: Option, value: Any) -> Any:
     }
     if not fits[kind]:
         raise UserError(f"{name} must be {KINDS[kind]}, got {reprlib.repr(value)}.")
-    return kind(value)
+    try:
+        return kind(value)
+    except OverflowError as error:
+        raise UserError(f"{name} is too large: {reprlib.repr(value)}.") from error
 
 
 def _check_range(name: str, declared: Option, value: Any) -> None:

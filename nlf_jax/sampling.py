@@ -54,8 +54,8 @@ def sample(
         key: one, or one for each sample, [N].
         num_samples: N.
         length: number of steps of every sample; None draws each from the length prior.
-        temperature: 1 is the model itself, less is more typical; 1e-30 to 1e6. Scales the noise
-            and divides the scores.
+        temperature: 1 is the model itself, less is more typical; 1e-30 to 1e6. Divides the scores
+            and, but in a codebook flow, scales the noise.
         greedy: take the most probable symbol given z (for a language model: given the past).
         mesh: devices that draw a share of the samples each; every process gets all of them, and
             the same as without a mesh.

@@ -17,7 +17,7 @@ from nlf_jax.bijectors.root_finding import FURTHEST, bump, solve_bump
 # The transform increases for |k| below 8 sqrt(3) / 9; the authors' margin keeps its slope above
 # 0.0324 b.
 MAX_BUMP = 8 * math.sqrt(3) / 9 - 0.05
-# Raw log-scales are clipped here: at exp(+-28) a scale, its square and cube are still float32.
+# Raw log-scales are clipped here: NLSq's scale, at most exp(28) then, has a cube in float32.
 MAX_RAW_LOG_SCALE = 70.0
 
 ScalarFunction = Callable[[Array, Array], tuple[Array, Array]]

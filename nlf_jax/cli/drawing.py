@@ -19,7 +19,7 @@ from nlf_jax import media
 from nlf_jax.cli.flags import scoring_config
 from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
 from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
-from nlf_jax.data.music.piano_roll import encode_roll
+from nlf_jax.data.music.piano_roll import encode_roll, without_silence
 from nlf_jax.data.text.vocabulary import UNKNOWN_ID, Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
@@ -200,13 +200,14 @@ def _timing(frame: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_roll(path: str, frame: Mapping[str, Any]) -> np.ndarray:
-    """The piano roll of a MIDI file, bool [T, 88], in which a note sounds."""
+    """The piano roll of a MIDI file, bool [T, 88], from its first note to the end of its last."""
     midi = media.read_midi_file(path)
     try:
         roll = media.midi_to_roll(midi, **frame)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    if not roll.any():
+    roll = without_silence(roll)
+    if not len(roll):
         raise UserError(f"{path} has no notes that the piano has: give another MIDI file.")
     return roll
 

@@ -5,6 +5,7 @@ import difflib
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 from absl import flags
@@ -30,6 +31,9 @@ _TO_SCORE = {
     "text_file": "score: a text, one sequence a line; - is standard input.",
     "midi_dir": "score: a folder of MIDI files.",
 }
+
+# Flags of score that take no value.
+_SWITCHES = ("--cut", "--json")
 
 _GIVEN = {"text", "unseen", "midi_file", "row", "split", "seed", "greedy"}
 _DRAWN = {"seed", "num_samples", "length", "temperature", "greedy"}
@@ -152,7 +156,7 @@ def parse(argv: Sequence[str], extra: Flags, model: str = DEFAULT_MODEL) -> Comm
     """
     rest, overrides = _split_overrides(argv)
     if "--mode=score" in rest:
-        rest = ["--text_file=-" if word == "-" else word for word in rest]
+        rest = [_standard_input(*pair) for pair in pairwise(["", *rest])]
     defined = define(extra, model)
     try:
         # absl would take seconds to search for what is near an unknown name.
@@ -177,6 +181,12 @@ def parse(argv: Sequence[str], extra: Flags, model: str = DEFAULT_MODEL) -> Comm
         if line.values["mode"] != "score":
             raise UserError(f"--{name} is no flag of this data set: it is for score.")
     return line
+
+
+def _standard_input(before: str, word: str) -> str:
+    """``-`` alone is the standard input; after a flag that takes a value it is that value."""
+    takes_value = before.startswith("--") and "=" not in before and before not in _SWITCHES
+    return "--text_file=-" if word == "-" and not takes_value else word
 
 
 def require_suited(line: CommandLine, more: Iterable[str] = ()) -> None:

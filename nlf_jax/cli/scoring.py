@@ -97,10 +97,10 @@ def _music_items(trained: Trained) -> Iterator[Item]:
     _refuse(trained, ("text", "text_file"), "--midi_file or --midi_dir")
     rolls: dict[str, np.ndarray] = {}
     for path in flags["midi_file"] or []:
-        rolls[path] = _read_roll(path, trained)
+        rolls[path] = read_roll(path, trained.frame)
     for path in midi_paths(flags["midi_dir"]) if flags["midi_dir"] else []:
         try:
-            rolls[path] = _read_roll(path, trained)
+            rolls[path] = read_roll(path, trained.frame)
         except UserError as error:
             _logger.warning("Left out: %s", error)
     if not rolls:
@@ -137,12 +137,6 @@ def _lines(path: str | None) -> list[str]:
     if len(content) > MAX_FILE_BYTES:
         raise UserError(f"standard input has more than {MAX_FILE_BYTES:,} bytes; give a part.")
     return lines_of(content, "standard input")
-
-
-def _read_roll(path: str, trained: Trained) -> np.ndarray:
-    roll = read_roll(path, trained.frame)
-    sounding = np.flatnonzero(roll.any(axis=1))
-    return roll[sounding[0] : sounding[-1] + 1]
 
 
 def _fitting(trained: Trained, lengths: Sequence[tuple[str, int]]) -> list[bool]:

@@ -1,5 +1,6 @@
 """Priors of the codebook flow: language models that read codes in place of symbols."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -25,7 +26,9 @@ class CodePrior(TimeAutoregressive):
 
     def __init__(self, config: ModelConfig, num_symbols: int, max_length: int, *, rngs: nnx.Rngs):
         self.config, self.dropout = config, config.dropout
-        self.language_model = LanguageModel(config, num_symbols, max_length, rngs=rngs)
+        # As every prior's, its products are not rounded.
+        exact = dataclasses.replace(config, products="float32")
+        self.language_model = LanguageModel(exact, num_symbols, max_length, rngs=rngs)
         mixes = config.code_reading == "mix"
         self.share = nnx.Param(jnp.zeros((), jnp.float32)) if mixes else None
 
@@ -118,7 +121,7 @@ class SymbolPrior(CodePrior):
         """See ``CodePrior``."""
         codes = self.codebook.codes
         norms = jnp.square(codes).sum(-1)
-        squares = norms[:, None] + norms[None] - 2 * codes @ codes.T
+        squares = norms[:, None] + norms[None] - 2 * project(codes, codes.T)
         squares = jnp.where(jnp.eye(len(codes), dtype=bool), jnp.inf, squares)
         return jnp.sqrt(jnp.maximum(squares.min(), 0.0)) / self.config.code_width
 

@@ -156,8 +156,6 @@ class CodebookFlow(LatentVariableModel):
         conditionals = self.prior.conditionals(z, self.prior.contexts(z, context))
         bound = self.emission.log_prob(conditionals, x)
         reconstruction = self.emission.log_prob(self.prior.scores(z, conditionals), x)
-        # Only the bound is learned from, which is the difference of the two terms.
-        reconstruction = jax.lax.stop_gradient(reconstruction)
         return jnp.where(mask, reconstruction, 0.0), jnp.where(mask, bound, 0.0)
 
     @property

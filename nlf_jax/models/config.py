@@ -78,7 +78,7 @@ class ModelConfig:
     )
     tied: bool = option(True, "output weights are the embedding")
     products: str = option(
-        "float32", "factors of products, but the prior's", choices=PRODUCTS, since=2
+        "float32", "factors of products, but a prior's", choices=PRODUCTS, since=2
     )
 
     def __post_init__(self):

@@ -35,8 +35,10 @@ def spelling_section(subject: Subject, x: np.ndarray) -> Section:
     title = TITLE if subject.is_text else MUSIC_TITLE
     if not subject.has_latent:
         return left_out(title, f"{subject.config.model} is a language model, which has no latent")
-    steps = word(subject, x) if subject.is_text else changes(x)
     network: Any = subject.model.network
+    if network.latent_size == 1:
+        return left_out(title, "the latent has one dimension, and a plane is drawn")
+    steps = word(subject, x) if subject.is_text else changes(x)
     priors = step_priors(network, jnp.asarray(x), steps, subject.key)
     of_keys = isinstance(network, CodebookFlow) and not subject.is_text
     directions = main_axes(priors) if of_keys else main_directions(priors)

@@ -37,7 +37,8 @@ class Fit(NamedTuple):
     """A trained model and how it came about.
 
     Attributes:
-        model: the best by validation.
+        model: the best by validation among those after the rise of the KL term's weight; of a run
+            that ends before, the last.
         history: rows of metrics, in order: ``split`` is ``train`` or ``valid``; ``bpc`` (text) or
             ``nats_per_frame`` (music) is minus the ELBO, ``kl`` and ``recon`` are nats a symbol.
 

@@ -1,9 +1,13 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks.lowering import Program, check, loops, lower, programs
+import nlf_jax
+from benchmarks.lowering import PLATFORMS, Program, check, loops, lower, programs
 from nlf_jax.models import ModelConfig
+from tests.models.tiny import MAX_LENGTH, make_model
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -69,3 +73,17 @@ def test_with_an_lstm_it_has_one():
     *_, draw = programs(ModelConfig("iaf_scf", flow_layers=1, **small), STEPS)
     report = check(draw._replace(parallel_over=STEPS), "tpu")
     assert report.problems == [f"a loop over {STEPS} steps"]
+
+
+@pytest.mark.parametrize("name", ["af_scf", "af_codebook"])
+def test_what_uses_the_latent_lowers_for_accelerators_too(name):
+    model, key = jax.eval_shape(lambda: (make_model.__wrapped__(name), jax.random.key(0)))
+    x, opening = (jax.ShapeDtypeStruct((n,), jnp.int32) for n in (MAX_LENGTH, 2))
+    between = jax.jit(partial(nlf_jax.interpolate, num_points=3))
+    onwards = jax.jit(partial(nlf_jax.continue_from, num_proposals=2))
+    for function, arguments in ((between, (model, x, x, key)), (onwards, (model, opening, key))):
+        for platform in PLATFORMS:
+            assert check(Program("", function, arguments), platform).problems == []
+    if name == "af_codebook":
+        distance = jax.jit(lambda model: model.network.code_distance)
+        assert check(Program("", distance, (model,)), "tpu").problems == []

@@ -26,6 +26,20 @@ def test_words_that_are_no_flags_are_refused(word):
         flags.parse([word, "--help"], {})
 
 
+@pytest.mark.parametrize(
+    ("words", "text", "file"),
+    [
+        (["-"], None, "-"),
+        (["--json", "-"], None, "-"),
+        (["--text", "-"], ["-"], None),
+        (["--text", "a", "-"], ["a"], "-"),
+    ],
+)
+def test_a_dash_is_the_standard_input_unless_a_flag_takes_it(words, text, file):
+    values = flags.parse(["--mode=score", *words], {}).values
+    assert (values["text"], values["text_file"]) == (text, file)
+
+
 @pytest.mark.parametrize("argument", ["--a\nb=1", "--config.a\nb=1"])
 def test_errors_are_one_line(argument):
     with pytest.raises(UserError, match=r"^unknown .*a\\nb.*\.$"):

@@ -48,6 +48,25 @@ def test_with_codes_apart_it_is_the_language_model(emission, recurrence):
     assert (np.asarray(its)[[0, 2]] > 1).all()
 
 
+@each_emission
+def test_gradients_are_those_of_the_values(emission):
+    """Of each term, and with a weight on the KL term."""
+    model, (x, lengths) = codebook(emission, code_width=0.7), make_batch(emission)
+    start, unravel = jax.flatten_util.ravel_pytree(model.network)
+    direction = jax.random.normal(KEY, start.shape) / start.size**0.5
+
+    @jax.jit
+    def terms(step):
+        network = unravel(start + step * direction)
+        bound = elbo(model.replace(network=network), x, lengths, KEY, kl_weight=0.3)
+        return jnp.stack([bound.elbo.sum(), bound.reconstruction.sum(), bound.kl.sum()])
+
+    slopes = jax.jit(jax.jacfwd(terms))(0.0)
+    differences = (terms(1e-2) - terms(-1e-2)) / 2e-2
+    assert (np.abs(slopes) > 1e-2).all()
+    np.testing.assert_allclose(slopes, differences, rtol=2e-2, atol=2e-3)
+
+
 @jax.jit
 def long_and_short_way(network, x, lengths):
     """The bound of every step by the flow, and as the cross-entropy."""

@@ -50,7 +50,7 @@ def test_gradients_point_the_same_way(kind):
     assert 0.99 < cosine < 1 - 1e-7
 
 
-@pytest.mark.parametrize("model", ["af_scf", "iaf_af"])
+@pytest.mark.parametrize("model", ["af_scf", "iaf_af", "af_codebook"])
 def test_both_directions_of_a_prior_stay_float32(model):
     exact, rounded, _, lengths = both((model, "categorical", 1))
     noise = jax.random.normal(KEY, (MAX_LENGTH, len(lengths), 2))

@@ -10,6 +10,7 @@ from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.music.midi_events import parse_midi, read_midi_bytes
 from nlf_jax.data.music.midi_notes import read_notes
 from nlf_jax.data.music.midi_roll import check_frame_length, notes_to_roll
+from nlf_jax.data.music.piano_roll import without_silence
 from nlf_jax.errors import UserError, printable
 
 MIN_PIECES = 3
@@ -126,11 +127,9 @@ def _add_piece(
     midi = parse_midi(read_midi_bytes(path))
     notes = read_notes(midi)
     left_out = _listed("left out", notes.left_out)
-    roll = notes_to_roll(midi, notes, frames_per_quarter, frame_seconds)
-    sounding = np.flatnonzero(roll.any(axis=1))
-    if not sounding.size:
+    roll = without_silence(notes_to_roll(midi, notes, frames_per_quarter, frame_seconds))
+    if not len(roll):
         raise UserError(f"It has no notes to use{left_out}.")
-    roll = roll[sounding[0] : sounding[-1] + 1]
     digest = hashlib.sha256(roll.tobytes()).digest()
     if digest in pieces:
         raise UserError("It holds the same music as a file before it.")

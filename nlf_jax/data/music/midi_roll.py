@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 100_000
 MAX_FRAMES_PER_QUARTER = 64
+# A frame is a quarter note at least, and MIDI writers count four of them a minute or more.
+MIN_BEATS_PER_MINUTE = 4
+MAX_FRAME_SECONDS = 60 / MIN_BEATS_PER_MINUTE
 _TICKS_PER_FRAME = 120
 _VELOCITY = 80
 
@@ -41,8 +44,11 @@ def roll_to_midi(
     mido = _import_mido()
     roll = check_roll(roll)
     check_frame_length(frames_per_quarter, None)
-    if not 4 <= beats_per_minute <= 1000:
-        raise UserError(f"beats_per_minute must be between 4 and 1000, got {beats_per_minute}.")
+    if not MIN_BEATS_PER_MINUTE <= beats_per_minute <= 1000:
+        raise UserError(
+            f"beats_per_minute must be between {MIN_BEATS_PER_MINUTE} and 1000, "
+            f"got {beats_per_minute}."
+        )
     track = mido.MidiTrack()
     track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(beats_per_minute)))
     track.extend(_note_messages(roll))
@@ -104,8 +110,10 @@ def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> 
             f"frames_per_quarter must be a whole number from 1 to {MAX_FRAMES_PER_QUARTER}, "
             f"got {frames_per_quarter}."
         )
-    if frame_seconds is not None and not 0.001 <= frame_seconds <= 60:
-        raise UserError(f"frame_seconds must be between 0.001 and 60, got {frame_seconds}.")
+    if frame_seconds is not None and not 0.001 <= frame_seconds <= MAX_FRAME_SECONDS:
+        raise UserError(
+            f"frame_seconds must be between 0.001 and {MAX_FRAME_SECONDS:g}, got {frame_seconds}."
+        )
 
 
 def notes_to_roll(

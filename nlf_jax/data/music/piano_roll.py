@@ -14,6 +14,12 @@ NUM_DUMMIES = 1
 NUM_SYMBOLS = NUM_DUMMIES + NUM_PITCHES
 
 
+def without_silence(roll: np.ndarray) -> np.ndarray:
+    """Of a roll, bool [T, 88]: from the first frame in which a note sounds to the last one."""
+    sounding = np.flatnonzero(roll.any(axis=1))
+    return roll[sounding[0] : sounding[-1] + 1] if sounding.size else roll[:0]
+
+
 def check_roll(roll: np.ndarray, name: str = "The piano roll") -> np.ndarray:
     """The roll as bool [T, 88], if it is one.
 

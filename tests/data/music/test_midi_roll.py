@@ -137,7 +137,8 @@ def test_refused_rolls_and_options(roll, options, message):
 
 
 def test_refused_frame_lengths():
-    with pytest.raises(UserError, match="frame_seconds"):
-        midi_to_roll(midi_of([]), frame_seconds=0.0)
+    for seconds in (0.0, 15.1):
+        with pytest.raises(UserError, match=r"frame_seconds must be between 0.001 and 15, got"):
+            midi_to_roll(midi_of([]), frame_seconds=seconds)
     with pytest.raises(UserError, match="frames_per_quarter"):
         midi_to_roll(midi_of([]), frames_per_quarter=65)
