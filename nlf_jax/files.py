@@ -1,6 +1,7 @@
 """Files that are whole or not there, and files that anyone may have made."""
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -42,6 +43,12 @@ def cache_directory() -> Path:
         UserError: there is no such home folder.
     """
     return expanded("NLF_CACHE_DIR", os.environ.get("NLF_CACHE_DIR") or "~/.cache/nlf_jax")
+
+
+def unused(path: Path) -> Path:
+    """The path, or one of its name and a number that there is not yet: ``name_1.suffix``."""
+    names = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(1))
+    return next(each for each in itertools.chain([path], names) if not os.path.lexists(each))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -162,6 +162,7 @@ def evaluate_split(run: Run, corpus: Corpus | None = None) -> dict[str, Any]:
         "model": config.model,
         "parameters": evaluate.num_parameters(model),
         "steps": step,
+        "weights": evaluate.weights_digest(model),
         "data": corpus.name,
         "data_fingerprint": corpus.fingerprint,
         "split": split,

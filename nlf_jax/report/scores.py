@@ -13,6 +13,7 @@ from nlf_jax.report.html import Html, element, joined, paragraph, table
 from nlf_jax.report.page import Section, left_out
 from nlf_jax.report.published import PAPER, SETTINGS, published_scores
 from nlf_jax.report.subject import Subject
+from nlf_jax.training.evaluate import weights_digest
 from nlf_jax.training.units import BITS
 
 TITLE = "Scores"
@@ -33,6 +34,16 @@ def read_evaluations(workdir: Path) -> dict[str, dict[str, Any]]:
     return {split: each for split, each in found.items() if each is not None}
 
 
+def evaluations_of(subject: Subject) -> dict[str, dict[str, Any]]:
+    """Those in its workdir that are of its weights; older files tell the steps alone."""
+    expected = {"steps": subject.steps, "weights": weights_digest(subject.model)}
+    return {
+        split: each
+        for split, each in read_evaluations(subject.workdir).items()
+        if all(each.get(name, value) == value for name, value in expected.items())
+    }
+
+
 def score_of(evaluation: Mapping[str, Any] | None, name: str) -> float | None:
     """A score of an evaluation, if it is there and a number."""
     value = (evaluation or {}).get("scores", {}).get(name)
@@ -42,9 +53,12 @@ def score_of(evaluation: Mapping[str, Any] | None, name: str) -> float | None:
 
 def scores_section(subject: Subject) -> Section:
     """The table of scores, and a figure of published ones if there are such."""
-    evaluations = read_evaluations(subject.workdir)
+    evaluations = evaluations_of(subject)
     if not evaluations:
-        return left_out(TITLE, f"the run was not scored yet (nlf eval {subject.workdir})")
+        reason = (
+            f"the run was not scored yet after {subject.steps:,} steps (nlf eval {subject.workdir})"
+        )
+        return left_out(TITLE, reason)
     costs = _table(subject, evaluations)
     figures = _comparison(subject, score_of(evaluations.get("test"), f"nll_{subject.unit.name}"))
     shown = [each.html() for each in figures]

@@ -4,7 +4,7 @@ from nlf_jax.models.config import LANGUAGE_MODELS
 from nlf_jax.options import options_of
 from nlf_jax.report.html import Html, element, joined, paragraph, table
 from nlf_jax.report.page import Section
-from nlf_jax.report.scores import read_evaluations, score_of
+from nlf_jax.report.scores import evaluations_of, score_of
 from nlf_jax.report.subject import Subject
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.evaluate import num_parameters
@@ -15,7 +15,7 @@ TITLE = "Configuration"
 def facts(subject: Subject) -> Html:
     """The run in a few numbers."""
     data, unit = subject.description["data"], subject.unit
-    nll = score_of(read_evaluations(subject.workdir).get("test"), f"nll_{unit.name}")
+    nll = score_of(evaluations_of(subject).get("test"), f"nll_{unit.name}")
     found = {
         "Data": data.get("name", subject.description["experiment"]),
         "Model": subject.config.model,

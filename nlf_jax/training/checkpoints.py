@@ -5,7 +5,6 @@ flipped bit without a word: so each one carries the SHA-256 of what was saved.
 """
 
 import contextlib
-import itertools
 import json
 import logging
 import shutil
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import orbax.checkpoint as ocp
 
 from nlf_jax.errors import UserError
-from nlf_jax.files import read_json, remove, write_atomically
+from nlf_jax.files import read_json, remove, unused, write_atomically
 from nlf_jax.models import SequenceModel
 from nlf_jax.training import workdir as workdirs
 from nlf_jax.training.arrays import (
@@ -180,12 +179,10 @@ class CheckpointStore:
     def _set_aside(self, steps: Sequence[int]) -> None:
         folder = self._workdir / DAMAGED
         for step in steps:
-            names = (f"{step}_{number}" if number else f"{step}" for number in itertools.count())
             try:
                 folder.mkdir(exist_ok=True)
-                target = next(folder / name for name in names if not (folder / name).exists())
                 # Moves it to another disk too, where a link leads there.
-                shutil.move(self._directory / str(step), target)
+                shutil.move(self._directory / str(step), unused(folder / str(step)))
             except OSError as error:
                 raise UserError(f"cannot move a checkpoint to {folder}: {error}.") from error
         if steps:

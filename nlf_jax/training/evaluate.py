@@ -1,5 +1,6 @@
 """Scores of a split, in the convention of the paper: nats over the split / sum(T + 1)."""
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -155,6 +156,14 @@ def subset(sequences: Sequence[Any], max_sequences: int | None, seed: int) -> li
 def num_parameters(model: SequenceModel) -> int:
     """Trained numbers in the network; a weight used twice counts once."""
     return sum(leaf.size for leaf in jax.tree.leaves(model.network))
+
+
+def weights_digest(model: SequenceModel) -> str:
+    """SHA-256 of the network's numbers, in hexadecimal: it tells which model a score is of."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(model.network):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 @partial(jax.jit, static_argnums=(4, 5, 6))

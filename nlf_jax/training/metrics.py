@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog  # ty: ignore[missing
 from tqdm import tqdm
 
 from nlf_jax.errors import UserError
-from nlf_jax.files import read_lines, row_of, write_atomically
+from nlf_jax.files import read_lines, read_rows, row_of, unused, write_atomically
 from nlf_jax.training.state import StepMetrics
 from nlf_jax.training.units import Unit
 
@@ -110,7 +111,8 @@ class MetricsWriter:
 
     Args:
         workdir: of the run.
-        step: rows of training steps after this one are dropped first; they will be made again.
+        step: rows of training steps after this one are dropped first; they will be made again. At
+            0 those of a run that had a validation, whose checkpoints are gone, are set aside.
         epochs: likewise rows of validations after this many epochs.
 
     Raises:
@@ -119,6 +121,9 @@ class MetricsWriter:
 
     def __init__(self, workdir: Path, step: int, epochs: int):
         path = workdir / FILE_NAME
+        with _told_as_user_error(workdir):
+            if not step:
+                _set_aside(path)
         keep_rows(path, lambda row: _is_past(row, step, epochs))
         with _told_as_user_error(workdir):
             self._events = _open_events(workdir / "tensorboard", step)
@@ -173,6 +178,14 @@ def _open_events(directory: Path, step: int) -> EventsWriter:
     start = SessionLog(status=SessionLog.START)
     events.write_event(Event(wall_time=time.time(), step=step + 1, session_log=start))
     return events
+
+
+def _set_aside(path: Path) -> None:
+    """Renames the metrics of a run with a validation."""
+    if path.exists() and any(row.get("split") == "valid" for row in read_rows(path)):
+        kept = unused(path.with_stem(f"{path.stem}_before"))
+        os.replace(path, kept)
+        _logger.warning("There were metrics without checkpoints: %s has them now.", kept)
 
 
 def keep_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:

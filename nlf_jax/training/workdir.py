@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nlf_jax.data.corpus import Corpus
+from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_file, read_json, remove, write_atomically
 from nlf_jax.models.config import has_output_weights
@@ -132,14 +133,15 @@ def claim(workdir: Path, description: Description, vocabulary: str | None) -> No
         vocabulary: the vocabulary as JSON, None for music.
 
     Raises:
-        UserError: the workdir is of another run (the message shows what differs), it is damaged, or
-            it cannot be written.
+        UserError: the workdir is of another run (the message shows what differs), it or a file of
+            such a name is damaged, or it cannot be written.
     """
     description = json.loads(json.dumps({"format": FORMAT} | description))
     trained = bool(step_numbers(workdir / CHECKPOINTS))
     if not trained or not (workdir / CONFIG_FILE).exists():
         if trained:
             raise UserError(f"{workdir} has checkpoints but no {CONFIG_FILE}: use another workdir.")
+        _require_own(workdir)
         remove(workdir / VOCABULARY_FILE)
         if vocabulary is not None:
             write_atomically(workdir / VOCABULARY_FILE, vocabulary)
@@ -270,6 +272,17 @@ def step_numbers(directory: Path) -> list[int]:
         )
     except OSError as error:
         raise UserError(f"cannot read {directory}: {error.strerror}.") from error
+
+
+def _require_own(workdir: Path) -> None:
+    """Raises a UserError for files of the names of a run's, in a new workdir, that are no run's."""
+    if (workdir / CONFIG_FILE).exists():
+        read_description(workdir)
+    elif (vocabulary := read_vocabulary(workdir)) is not None:
+        try:
+            Vocabulary.from_json(vocabulary)
+        except UserError as error:
+            raise UserError(f"{workdir / VOCABULARY_FILE} is of no run: {error}") from error
 
 
 def _require_same(workdir: Path, description: Description, vocabulary: str | None) -> None:

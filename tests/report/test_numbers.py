@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ from nlf_jax.report import conditionals
 from nlf_jax.report.curves import curve
 from nlf_jax.report.density import Mixture, main_directions, step_priors
 from nlf_jax.report.positions import binned, step_costs
-from nlf_jax.report.scores import read_evaluations, score_of
+from nlf_jax.report.scores import evaluations_of, read_evaluations, score_of
+from nlf_jax.training.evaluate import weights_digest
 from tests.models.tiny import make_batch, make_model
 
 KEY = jax.random.key(0)
@@ -144,6 +146,19 @@ def test_curves_take_what_is_a_number():
 def test_damaged_evaluations_are_left_out(content, tmp_path):
     (tmp_path / "eval_test.json").write_text(content)
     assert read_evaluations(tmp_path) == {}
+
+
+def test_an_evaluation_of_other_weights_is_left_out(tmp_path):
+    subject = SimpleNamespace(workdir=tmp_path, steps=7, model=make_model("lstm"))
+    own, other = (weights_digest(make_model(name)) for name in ("lstm", "gated"))
+    for found, is_shown in [
+        ({"steps": 7}, True),
+        ({"steps": 7, "weights": own}, True),
+        ({"steps": 6}, False),
+        ({"steps": 7, "weights": other}, False),
+    ]:
+        (tmp_path / "eval_test.json").write_text(json.dumps(found | {"scores": {}}))
+        assert bool(evaluations_of(subject)) == is_shown
 
 
 @pytest.mark.parametrize(

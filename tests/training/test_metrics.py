@@ -102,3 +102,19 @@ def test_display_prints_lines_off_a_terminal(capsys):
     line = capsys.readouterr().out
     assert line.startswith("step 5/10  epoch 0  left 0:00  loss 1.000  bpc 2.885  kl 0.500")
     assert line.endswith("tokens/s 123\n")
+
+
+def test_metrics_whose_checkpoints_are_gone_are_set_aside(tmp_path, caplog):
+    row = {"split": "valid", "step": 9, "epoch": 0, "bpc": 2.0}
+    for number in range(2):
+        writer = metrics.MetricsWriter(tmp_path, step=0, epochs=0)
+        writer.write(row | {"step": number})
+        writer.close()
+    writer = metrics.MetricsWriter(tmp_path, step=0, epochs=0)
+    writer.write(row | {"split": "train"})
+    writer.close()
+    metrics.MetricsWriter(tmp_path, step=0, epochs=0).close()  # it had no validation
+    names = "metrics", "metrics_before", "metrics_before_1"
+    kept = [[r["step"] for r in read_rows(tmp_path / f"{name}.jsonl")] for name in names]
+    assert kept == [[], [0], [1]]
+    assert "There were metrics without checkpoints" in caplog.text

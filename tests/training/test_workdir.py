@@ -40,6 +40,21 @@ def test_without_a_checkpoint_any_run_may_have_the_workdir(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", '{"my": "settings"}', "config.json is damaged: restore it or train in an"),
+        ("config.json", "1", "config.json is damaged"),
+        ("vocabulary.json", '["a", "b"]', "vocabulary.json is of no run: .* expected a list of"),
+    ],
+)
+def test_files_that_are_no_runs_are_not_overwritten(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        workdir.claim(tmp_path, RUN, None)
+    assert (tmp_path / name).read_text() == content
+
+
+@pytest.mark.parametrize(
     ("other", "vocabulary", "message"),
     [
         (changed("config", hidden=8), "[]", r"config.hidden: 4 -> 8\."),
