@@ -10,6 +10,7 @@ may go over the steps. It prints a table; the exit code is 1 if a module has a p
 """
 
 import argparse
+import dataclasses
 import re
 import sys
 import time
@@ -194,8 +195,9 @@ def main() -> int:
 
 def _check(model: str, variant: str, size: str, products: str) -> int:
     """Prints the rows of a model; gives the number of its modules with problems."""
-    changes: dict[str, Any] = VARIANTS[variant] | {"products": products}
+    changes: dict[str, Any] = VARIANTS[variant]
     config = options.get_config("ptb_char", model, size, **changes)
+    config = dataclasses.replace(config, products=products)
     failed = 0
     for program in programs(config.network, config.max_length):
         for platform in PLATFORMS:

@@ -27,19 +27,20 @@ from nlf_jax.training.evaluate import num_parameters
 from nlf_jax.training.state import Updates, create_state, make_train_step
 
 STEPS, NUM_SYMBOLS, LONGEST = 128, 51, 288
+FACTORISED = {"recurrence": "gated", "posterior": "factorised"}
 CASES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lstm", {}),
     ("gated", {}),
     ("af_codebook", {"recurrence": "lstm"}),
     ("af_codebook", {"recurrence": "gated"}),
-    *((model, {"recurrence": "gated"}) for model in ("af_af", "af_scf", "iaf_scf")),
+    *((model, FACTORISED) for model in ("af_af", "af_scf", "iaf_scf")),
 )
 REPEATS = 7
 
 
 def _program(model: str, changes: dict[str, Any]) -> tuple[Program, int]:
     """The training step of a fresh model, and its parameters."""
-    config = get_config("ptb_char", model, "tuned", **changes, posterior="factorised")
+    config = get_config("ptb_char", model, "tuned", **changes)
     network = create_network(
         config.network, num_symbols=NUM_SYMBOLS, max_length=LONGEST, key=jax.random.key(0)
     )

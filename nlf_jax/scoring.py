@@ -246,7 +246,6 @@ def _bounds(
     rows: tuple[Array, Int[Array, "B"], PRNGKeyArray], model: SequenceModel, *, num_samples: int
 ) -> _Bounds:
     x, lengths, keys = rows
-    network: Any = model.network
-    terms = network.terms_by_step(x, lengths, keys, num_samples=num_samples)
+    terms = model.network.terms_by_step(x, lengths, keys, num_samples=num_samples)
     nats = -log_mean_weight(jax.tree.map(lambda term: term.sum(0), terms))
     return _Bounds(nats, -terms.reconstruction.mean(-1).T, terms.kl.mean(-1).T)

@@ -234,7 +234,8 @@ def scoring_config(trained: Description, line: CommandLine) -> TrainConfig:
                 f"--config.{name} was fixed in training; eval and sample take "
                 f"{', '.join(SCORING_OPTIONS)}."
             )
-    return options.make_config(vars(config) | overrides)
+    with options.named_as_flags():
+        return TrainConfig(**vars(config) | overrides)
 
 
 def _read_overrides(line: CommandLine) -> dict[str, Any]:

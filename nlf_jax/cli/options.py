@@ -1,12 +1,14 @@
 """The options of a run at the command line: recipes, overrides, and how values are read."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from nlf_jax import options
 from nlf_jax.errors import UserError, printable
 from nlf_jax.options import KINDS, suggestion
 from nlf_jax.training.config import TrainConfig
-from nlf_jax.training.recipes import recipe
+from nlf_jax.training.recipes import changed, recipe
 
 OPTIONS = options.options_of(TrainConfig)
 
@@ -15,14 +17,16 @@ def get_config(
     experiment: str, model: str, size: str, dataset: str | None = None, **changes: Any
 ) -> TrainConfig:
     """The config of a run that changes some options; arguments: see ``recipe``."""
-    chosen = recipe(experiment, model, size, dataset, changes.get("recurrence"))
-    return make_config(chosen | changes)
+    values = recipe(experiment, model, size, dataset, changes.get("recurrence"))
+    with named_as_flags():
+        return changed(values, changes)
 
 
-def make_config(values: dict[str, Any]) -> TrainConfig:
-    """The config of the values; an error names the option as the command line does."""
+@contextlib.contextmanager
+def named_as_flags() -> Iterator[None]:
+    """An error that begins with an option's name gives it as the command line does."""
     try:
-        return TrainConfig(**values)
+        yield
     except UserError as error:
         raise UserError(f"--config.{error}") from error
 

@@ -137,7 +137,7 @@ class CodebookFlow(LatentVariableModel):
     def terms_by_step(
         self, x: Array, lengths: Int[Array, "B"], keys: PRNGKeyArray, *, num_samples: int
     ) -> Terms:
-        """See ``LatentFlow.terms_by_step``."""
+        """See ``Network``."""
         steps = self._batch_step_terms(x, lengths, keys, num_samples, train=False)
         return Terms(steps[0], steps[0] - steps[1])
 

@@ -19,6 +19,8 @@ RECURRENCES = ("lstm", "gated")
 TRANSFORMS = ("nlsq", "affine", "mixture")
 POSTERIORS = ("bilstm", "factorised")
 MAX_LAYERS = 500
+_OF_FLOWS = {"posterior", "vae_dropout", "temporal_layers", "transform", "mixture_components"}
+_OF_CODES = {"code_width", "code_reading"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,18 @@ class ModelConfig:
     def is_text(self) -> bool:
         """Whether sequences are of symbols; else of frames of keys."""
         return self.emission == "categorical"
+
+
+def unread_options(values: Mapping[str, Any]) -> set[str]:
+    """What a network of these values has not, and no size: sizes may be given for all models."""
+    model = values.get("model")
+    if model in LANGUAGE_MODELS:
+        return _OF_FLOWS | _OF_CODES
+    if model == "af_codebook":
+        return _OF_FLOWS | {"products"}
+    unread = _OF_CODES | (set() if values.get("transform") == "mixture" else {"mixture_components"})
+    unread |= {"temporal_layers"} if model == "af_only" else set()
+    return unread if has_output_weights(values) else unread | {"tied"}
 
 
 def has_output_weights(values: Mapping[str, Any]) -> bool:

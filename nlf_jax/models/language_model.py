@@ -96,9 +96,23 @@ class LanguageModel(nnx.Module):
     ) -> Terms:
         """The exact log-likelihood as the reconstruction, S = 1 whatever is asked, and no KL."""
         del num_samples
-        steps = self.log_prob(jnp.swapaxes(x, 0, 1), lengths, keys if train else None)
-        total = jnp.where(step_mask(lengths, x.shape[1]), steps, 0.0).sum(0)
-        return Terms(total[:, None], jnp.zeros_like(total[:, None]))
+        steps = self._batch_log_prob(x, lengths, keys if train else None).sum(0)
+        return Terms(steps, jnp.zeros_like(steps))
+
+    def terms_by_step(
+        self, x: Array, lengths: Int[Array, "B"], keys: PRNGKeyArray, *, num_samples: int
+    ) -> Terms:
+        """See ``Network``; as ``terms``."""
+        del keys, num_samples
+        steps = self._batch_log_prob(x, lengths)
+        return Terms(steps, jnp.zeros_like(steps))
+
+    def _batch_log_prob(
+        self, x: Array, lengths: Int[Array, "B"], dropout_keys: PRNGKeyArray | None = None
+    ) -> Float[Array, "T B 1"]:
+        """``log_prob``, 0 at padded steps."""
+        steps = self.log_prob(jnp.swapaxes(x, 0, 1), lengths, dropout_keys)
+        return jnp.where(step_mask(lengths, x.shape[1]), steps, 0.0)[..., None]
 
     def generate(
         self,

@@ -200,7 +200,7 @@ class LatentFlow(LatentVariableModel):
     def terms_by_step(
         self, x: Array, lengths: Int[Array, "B"], keys: PRNGKeyArray, *, num_samples: int
     ) -> Terms:
-        """The terms of every step, [T, B, S]; 0 at padded steps. See ``terms``."""
+        """See ``Network``."""
         steps = self._batch_step_terms(x, lengths, keys, num_samples, train=False)
         return Terms(steps.reconstruction, steps.log_posterior - steps.log_prior)
 

@@ -40,6 +40,12 @@ class Network(Protocol):
         """
         ...
 
+    def terms_by_step(
+        self, x: Array, lengths: Int[Array, "B"], keys: PRNGKeyArray, *, num_samples: int
+    ) -> Terms:
+        """The terms of every step, [T, B, S]; 0 at padded steps. See ``terms``."""
+        ...
+
     def generate(
         self,
         lengths: Int[Array, "N"],

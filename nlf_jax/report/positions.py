@@ -1,15 +1,12 @@
 """Reconstruction and KL of every step of the data."""
 
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from nlf_jax.bijectors.recurrent import SequenceContext
-from nlf_jax.models import LatentVariableModel
+from nlf_jax.models import Network
 from nlf_jax.report.curves import label_ends
 from nlf_jax.report.figures import BLUE, GREEN, Figure, Panel, titled
 from nlf_jax.report.html import joined, paragraph
@@ -20,39 +17,20 @@ TITLE = "Cost by position"
 _MAX_ROWS, _MAX_STEPS, _NUM_BINS, _LEAST_IN_BIN = 64, 512, 24, 4
 
 
-@partial(jax.jit, static_argnames="num_samples")
+@jax.jit
 def step_costs(
-    network: Any,
-    x: Array,
-    lengths: Int[Array, "B"],
-    key: PRNGKeyArray,
-    *,
-    num_samples: int = 1,
+    network: Network, x: Array, lengths: Int[Array, "B"], key: PRNGKeyArray
 ) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
-    """Reconstruction and KL of every step, nats; meaningless past a sequence's end.
+    """Reconstruction and KL of every step, nats; 0 past a sequence's end.
 
-    The KL of step t is ``log q(z_t | x) - log p(z_t | z_{<t})``, as a mean over draws of z. A
-    language model has its exact ``-log p(x_t | x_{<t})`` for a reconstruction, and no KL.
+    The KL of step t is ``log q(z_t | x) - log p(z_t | z_{<t})`` at a draw of z. A language model
+    has its exact ``-log p(x_t | x_{<t})`` for a reconstruction, and no KL.
 
     Args:
-        network: a model's.
         x: symbols [B, T, ..].
     """
-    x = jnp.swapaxes(x, 0, 1)
-    if not isinstance(network, LatentVariableModel):
-        costs = -network.log_prob(x, lengths)
-        return costs, jnp.zeros_like(costs)
-    posterior = network.encode(x, lengths)
-
-    def draw(key):
-        noise = jax.random.normal(key, posterior.mean.shape)
-        z = posterior.sample(noise)
-        log_prior = network.prior_log_prob(z, SequenceContext(lengths))
-        cost = -network.emission.log_prob(network.scores(z, lengths), x)
-        return cost, posterior.log_prob_at(noise) - log_prior
-
-    costs, kl = jax.lax.map(draw, jax.random.split(key, num_samples))
-    return costs.mean(0), kl.mean(0)
+    terms = network.terms_by_step(x, lengths, jax.random.split(key, len(x)), num_samples=1)
+    return -terms.reconstruction[..., 0], terms.kl[..., 0]
 
 
 def positions_section(subject: Subject) -> Section:
@@ -62,7 +40,7 @@ def positions_section(subject: Subject) -> Section:
         return left_out(TITLE, subject.rows_are if not len(subject.rows) else "all rows are long")
     x, lengths = subject.batch(rows)
     costs = jax.device_get(step_costs(subject.model.network, x, lengths, subject.key))
-    if not np.isfinite(np.where(np.arange(x.shape[1])[:, None] < lengths, costs, 0)).all():
+    if not np.isfinite(costs).all():
         return left_out(TITLE, "a step costs more than can be told")
     scale = subject.unit.per_nat
     curves = [binned(scale * np.asarray(each), np.asarray(lengths)) for each in costs]

@@ -25,7 +25,7 @@ from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
 from nlf_jax.training.loading import load
 from nlf_jax.training.loop import Trainer
-from nlf_jax.training.recipes import recipe
+from nlf_jax.training.recipes import changed, recipe
 from nlf_jax.training.workdir import check_workdir, describe, held
 
 EXPERIMENT = "fit"
@@ -127,7 +127,7 @@ def _config(model: str, size: str, corpus: Any, chosen: dict[str, Any]) -> Train
     shares = np.linspace(0.0, 1.0, _NUM_BUCKETS + 1)[1:-1]
     buckets = {-(-int(n) // _MULTIPLE) * _MULTIPLE for n in np.quantile(lengths, shares)}
     known |= {"buckets": tuple(sorted(buckets)), "max_length": corpus.max_length}
-    return TrainConfig(**known | chosen)
+    return changed(known, chosen)
 
 
 def _refuse(options: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from nlf_jax.errors import UserError
-from nlf_jax.models.config import LANGUAGE_MODELS, MODELS, RECURRENCES
+from nlf_jax.models.config import LANGUAGE_MODELS, MODELS, RECURRENCES, unread_options
 from nlf_jax.options import options_of, require_choice
 from nlf_jax.training.config import TrainConfig
 
@@ -129,6 +129,19 @@ RECIPES = (
     Recipe(NO_KL, model=AS_LANGUAGE_MODELS),
     Recipe({"frame_units": 200, "code_width": 0.1}, SIZES, ("af_codebook",), MUSIC_EXPERIMENTS),
 )
+
+
+def changed(values: dict[str, Any], changes: dict[str, Any]) -> TrainConfig:
+    """The config of a recipe's values with some changed.
+
+    Raises:
+        UserError: begins with the option's name; a value is not allowed, or nothing would read it.
+    """
+    config = TrainConfig(**values | changes)
+    for name in sorted(changes.keys() & unread_options(vars(config))):
+        if changes[name] != values[name]:
+            raise UserError(f"{name} changes nothing in {config.model}: leave it out.")
+    return config
 
 
 def recipe(

@@ -16,7 +16,7 @@ from nlf_jax.data.corpus import Corpus
 from nlf_jax.data.text.vocabulary import Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.files import read_file, read_json, remove, write_atomically
-from nlf_jax.models.config import has_output_weights
+from nlf_jax.models.config import unread_options
 from nlf_jax.options import complete
 from nlf_jax.training import hosts
 from nlf_jax.training.config import TrainConfig
@@ -304,9 +304,8 @@ def _short(text: str, limit: int = 300) -> str:
 
 def _completed(description: Description) -> Description:
     config = complete(TrainConfig, description["config"], description["format"])
-    if not has_output_weights(config):
-        config.pop("tied", None)
-    return description | {"config": config, "format": FORMAT}
+    read = {name: config[name] for name in config.keys() - unread_options(config)}
+    return description | {"config": read, "format": FORMAT}
 
 
 def _compared(description: Description) -> Description:

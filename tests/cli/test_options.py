@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+import nlf_jax
 from nlf_jax.cli import options
 from nlf_jax.cli.flags import parse, scoring_config, training_config
 from nlf_jax.errors import UserError
@@ -187,3 +188,25 @@ def test_what_training_fixed_can_be_given_again():
     assert scoring_config(trained, line).nll_samples == 7
     with pytest.raises(UserError, match="num_epochs was fixed in training"):
         scoring_config(trained, parse(["--config.num_epochs=2"], {}))
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value"),
+    [
+        ("lstm", "posterior", "factorised"),
+        ("gated", "code_width", 0.5),
+        ("af_codebook", "transform", "mixture"),
+        ("af_codebook", "vae_dropout", 0.5),
+        ("af_codebook", "products", "bfloat16"),
+        ("af_scf", "code_reading", "raw"),
+        ("af_scf", "mixture_components", 4),
+        ("af_only", "temporal_layers", 2),
+    ],
+)
+def test_an_option_that_nothing_reads_is_refused(model, name, value):
+    usual = getattr(options.get_config("text", model, "tiny"), name)
+    options.get_config("text", model, "tiny", **{name: usual})
+    with pytest.raises(UserError, match=f"--config.{name} changes nothing in {model}: leave it"):
+        options.get_config("text", model, "tiny", **{name: value})
+    with pytest.raises(UserError, match=f"^{name} changes nothing"):
+        nlf_jax.fit(["ab", "ba"] * 10, model=model, size="tiny", **{name: value})
