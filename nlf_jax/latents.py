@@ -1,5 +1,6 @@
 """What a latent is good for: to rebuild a sequence, blend two of them, go on with an opening."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -102,12 +103,23 @@ def interpolate(
     _require_latent(model)
     num_points, key = arguments.count("num_points", num_points, 2), arguments.one_key(key)
     a, b = arguments.sequence(model, a), arguments.sequence(model, b)
-    longer = max(len(a), len(b))
-    ends = [jnp.pad(x, [(0, longer - len(x))] + [(0, 0)] * (x.ndim - 1)) for x in (a, b)]
-    lengths = jnp.array([len(a), len(b)], jnp.int32)
+    ends, lengths = right_padded([a, b])
     model = model if mesh is None else replicate(model, mesh)
     greedy = arguments.flag("greedy", greedy)
-    return _interpolate(model, jnp.stack(ends), lengths, key, num_points, greedy, mesh)
+    return _interpolate(model, ends, lengths, key, num_points, greedy, mesh)
+
+
+def right_padded(sequences: Sequence[Array]) -> tuple[Array, Int[Array, "N"]]:
+    """Sequences [T] or [T, V] as one array [N, T, ..] with zeros at the ends, and their lengths."""
+    longest = max(map(len, sequences))
+    pad = lambda x: jnp.pad(x, [(0, longest - len(x))] + [(0, 0)] * (x.ndim - 1))  # noqa: E731
+    return jnp.stack([pad(x) for x in sequences]), jnp.array(list(map(len, sequences)), jnp.int32)
+
+
+def num_same(x: Array, lengths: Int[Array, "N"], rebuilt: Samples) -> int:
+    """How many steps of the sequences were rebuilt as they are."""
+    same = (rebuilt.symbols == x).reshape(*x.shape[:2], -1).all(-1)
+    return int((same & (jnp.arange(x.shape[1]) < lengths[:, None])).sum())
 
 
 def continue_from(

@@ -1,7 +1,7 @@
 """Drawing sequences from a model."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from nlf_jax import arguments
+from nlf_jax.data.music.piano_roll import decode_rolls
 from nlf_jax.mesh import map_rows, replicate
 from nlf_jax.models import SequenceModel
 from nlf_jax.models.base import split_each
@@ -32,6 +33,16 @@ class Samples(NamedTuple):
 
     symbols: Array
     lengths: Int[Array, "N"]
+
+
+def decoded(model: SequenceModel, samples: Samples) -> list[Any]:
+    """Samples as texts, as rolls bool [T, 88], or where there is no vocabulary as ids in text."""
+    symbols, lengths = jax.device_get(samples)
+    if not model.network.config.is_text:
+        return decode_rolls(symbols, lengths)
+    if model.vocabulary is not None:
+        return model.vocabulary.decode(symbols, lengths)
+    return [" ".join(map(str, row[:length])) for row, length in zip(symbols, lengths, strict=True)]
 
 
 def sample(

@@ -34,11 +34,9 @@ from nlf_jax.cli.flags import (
 )
 from nlf_jax.cli.reporting import write_report
 from nlf_jax.cli.run import (
-    EVALUATION_STREAM,
     Experiment,
     Run,
     require_same_data,
-    stream_key,
 )
 from nlf_jax.cli.scoring import show_scores
 from nlf_jax.data.corpus import Corpus
@@ -48,6 +46,7 @@ from nlf_jax.models import LANGUAGE_MODELS, SequenceModel
 from nlf_jax.training import evaluate, hosts, workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.interrupts import StopSignal
+from nlf_jax.training.key_streams import Stream, stream_key
 from nlf_jax.training.loop import Trainer
 from nlf_jax.training.units import BITS, Unit, unit_of
 
@@ -202,7 +201,7 @@ def _score(
     return evaluate.score(
         model,
         rows,
-        stream_key(config.seed, EVALUATION_STREAM),
+        stream_key(config.seed, Stream.EVALUATION),
         batch_size=config.eval_batch_size,
         buckets=config.bucket_lengths(longest),
         elbo_samples=_num_samples(config, config.elbo_samples),

@@ -17,18 +17,19 @@ import numpy as np
 
 from nlf_jax import media
 from nlf_jax.cli.flags import scoring_config
-from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
+from nlf_jax.cli.run import Run, require_same_data
 from nlf_jax.data.music.midi_roll import MAX_FRAMES_PER_QUARTER
 from nlf_jax.data.music.piano_roll import encode_roll, without_silence
 from nlf_jax.data.text.vocabulary import UNKNOWN_ID, Vocabulary
 from nlf_jax.errors import UserError
 from nlf_jax.files import write_atomically
-from nlf_jax.latents import continue_from, interpolate, reconstruct
+from nlf_jax.latents import continue_from, interpolate, num_same, reconstruct, right_padded
 from nlf_jax.models import SequenceModel
-from nlf_jax.sampling import Samples, sample
+from nlf_jax.sampling import Samples, decoded, sample
 from nlf_jax.training import workdir
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
+from nlf_jax.training.key_streams import Stream, stream_key
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Trained:
     @property
     def key(self) -> jax.Array:
         given = self.flags["seed"]
-        return stream_key(self.config.seed if given is None else given, GENERATION_STREAM)
+        return stream_key(self.config.seed if given is None else given, Stream.GENERATION)
 
     @property
     def is_text(self) -> bool:
@@ -85,21 +86,19 @@ def draw_samples(run: Run) -> None:
     names = ("num_samples", "length", "temperature", "greedy")
     flags = {name: trained.flags[name] for name in names}
     samples = sample(trained.model, trained.key, **flags, mesh=run.mesh)
-    _show(trained, "sample", _decode(trained, samples))
+    _show(trained, "sample", decoded(trained.model, samples))
 
 
 def draw_reconstructions(run: Run) -> None:
     """``--mode=reconstruct``: shows what encoding and decoding makes of sequences."""
     trained = Trained.load(run)
-    x, lengths = _batch(_fitting(trained, _inputs(trained, 1)))
+    x, lengths = right_padded(_fitting(trained, _inputs(trained, 1)))
     greedy = trained.greedy_unless_told
     rebuilt = reconstruct(trained.model, x, lengths, trained.key, greedy=greedy, mesh=run.mesh)
-    _show(trained, "original", _decode(trained, Samples(x, lengths)))
-    _show(trained, "reconstruction", _decode(trained, rebuilt))
-    same = (rebuilt.symbols == x).reshape(*x.shape[:2], -1).all(-1)
-    same &= jnp.arange(x.shape[1]) < lengths[:, None]
+    _show(trained, "original", decoded(trained.model, Samples(x, lengths)))
+    _show(trained, "reconstruction", decoded(trained.model, rebuilt))
     unit = "symbols" if trained.is_text else "frames"
-    print(f"{int(same.sum()):,} of {int(lengths.sum()):,} {unit} are the same.")
+    print(f"{num_same(x, lengths, rebuilt):,} of {int(lengths.sum()):,} {unit} are the same.")
 
 
 def draw_interpolation(run: Run) -> None:
@@ -110,7 +109,7 @@ def draw_interpolation(run: Run) -> None:
     points = interpolate(
         trained.model, a, b, trained.key, num_points=num_points, greedy=greedy, mesh=run.mesh
     )
-    _show(trained, "interpolation", _decode(trained, points))
+    _show(trained, "interpolation", decoded(trained.model, points))
 
 
 def draw_continuations(run: Run) -> None:
@@ -123,8 +122,8 @@ def draw_continuations(run: Run) -> None:
         temperature=flags["temperature"], greedy=flags["greedy"],
         num_proposals=flags["num_proposals"], mesh=run.mesh,
     )  # fmt: skip
-    _show(trained, "opening", _decode(trained, Samples(*_batch([opening]))))
-    _show(trained, "continuation", _decode(trained, samples))
+    _show(trained, "opening", decoded(trained.model, Samples(*right_padded([opening]))))
+    _show(trained, "continuation", decoded(trained.model, samples))
 
 
 def _opening(trained: Trained) -> jax.Array:
@@ -179,13 +178,6 @@ def _fitting(trained: Trained, sequences: list[jax.Array]) -> list[jax.Array]:
     return sequences
 
 
-def _batch(sequences: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Sequences right-padded with zeros, and their lengths."""
-    longest = max(map(len, sequences))
-    pad = lambda x: jnp.pad(x, [(0, longest - len(x))] + [(0, 0)] * (x.ndim - 1))  # noqa: E731
-    return jnp.stack([pad(x) for x in sequences]), jnp.array(list(map(len, sequences)), jnp.int32)
-
-
 def _in_words(frame: Mapping[str, Any]) -> str:
     return " and ".join(f"{name}={value}" for name, value in frame.items())
 
@@ -230,16 +222,6 @@ def _exactly(number: int, inputs: list[jax.Array]) -> list[jax.Array]:
             "--row gives one."
         )
     return inputs
-
-
-def _decode(trained: Trained, samples: Samples) -> list[Any]:
-    """Texts, or rolls bool [T, 88]."""
-    symbols, lengths = jax.device_get(samples)
-    if not trained.is_text:
-        return media.decode_rolls(symbols, lengths)
-    if trained.model.vocabulary is not None:
-        return trained.model.vocabulary.decode(symbols, lengths)
-    return [" ".join(map(str, row[:length])) for row, length in zip(symbols, lengths, strict=True)]
 
 
 @primary_only

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nlf_jax.cli.flags import scoring_config
-from nlf_jax.cli.run import GENERATION_STREAM, Run, require_same_data, stream_key
+from nlf_jax.cli.run import Run, require_same_data
 from nlf_jax.errors import UserError
 from nlf_jax.files import expanded, write_atomically
 from nlf_jax.models import SequenceModel
@@ -14,6 +14,7 @@ from nlf_jax.report.build import build, save_figures
 from nlf_jax.report.subject import Subject
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import primary_only
+from nlf_jax.training.key_streams import Stream, stream_key
 from nlf_jax.training.workdir import Description
 
 FILE_NAME, SUFFIX = "report.html", ".html"
@@ -30,7 +31,7 @@ def write_report(run: Run) -> None:
     config = scoring_config(description, run.line)
     rows, rows_are = _rows(run, config, description)
     seed = config.seed if flags["seed"] is None else flags["seed"]
-    key = stream_key(seed, GENERATION_STREAM)
+    key = stream_key(seed, Stream.GENERATION)
     text = _text(model, flags)
     subject = Subject(run.workdir, description, config, model, steps, rows, rows_are, key, text)
     _write(subject, output, figures)

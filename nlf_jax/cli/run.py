@@ -23,9 +23,6 @@ from nlf_jax.training.loading import load_described, model_file_of
 from nlf_jax.training.template import model_template
 from nlf_jax.training.workdir import Description
 
-# Of the seed; training uses the streams before.
-EVALUATION_STREAM, GENERATION_STREAM = 3, 4
-
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -173,11 +170,6 @@ class Run:
 def _as_text(value: bool) -> str:
     """A switch in the source of a description, where every value is text."""
     return str(value).lower()
-
-
-def stream_key(seed: int, stream: int) -> jax.Array:
-    """The random key of a part of a run."""
-    return jax.random.fold_in(jax.random.key(seed), stream)
 
 
 def require_same_data(model_source: str, trained: Description, corpus: Corpus) -> None:

@@ -10,6 +10,7 @@ import wave
 
 import numpy as np
 
+from nlf_jax.data.music.midi_roll import check_timing
 from nlf_jax.data.music.piano_roll import LOWEST_PITCH, check_roll, held_notes
 from nlf_jax.errors import UserError
 
@@ -74,11 +75,7 @@ def roll_to_wav(
 
 
 def _samples_per_frame(frames_per_quarter: int, beats_per_minute: float) -> float:
-    if not (frames_per_quarter >= 1 and 4 <= beats_per_minute <= 1000):
-        raise UserError(
-            "frames_per_quarter must be at least 1 and beats_per_minute between 4 and 1000, got "
-            f"{frames_per_quarter} and {beats_per_minute}."
-        )
+    check_timing(frames_per_quarter, beats_per_minute)
     return SAMPLE_RATE * 60 / beats_per_minute / frames_per_quarter
 
 

@@ -5,15 +5,14 @@ from itertools import groupby
 from typing import Any
 
 import jax
-import numpy as np
 
-from nlf_jax.latents import interpolate, reconstruct
+from nlf_jax.latents import interpolate, num_same, reconstruct
 from nlf_jax.report.figures import Figure
 from nlf_jax.report.html import Html, element, joined, paragraph
 from nlf_jax.report.page import Section, left_out
 from nlf_jax.report.rolls import player, roll_panel
 from nlf_jax.report.subject import Subject
-from nlf_jax.sampling import Samples, sample
+from nlf_jax.sampling import Samples, decoded, sample
 
 SAMPLES, RECONSTRUCTIONS, INTERPOLATION = "Samples", "Reconstructions", "Interpolation"
 TEMPERATURES = (0.5, 0.8, 1.0)
@@ -30,7 +29,7 @@ def samples_section(subject: Subject) -> Section:
             subject.model, subject.key, num_samples=each, length=length, temperature=temperature
         )
         names = [f"sample {n} at temperature {temperature:g}" for n in range(1, each + 1)]
-        named = list(zip(names, subject.decode(drawn), strict=True))
+        named = list(zip(names, decoded(subject.model, drawn), strict=True))
         parts += [element("h3", f"Temperature {temperature:g}"), show(subject, named, "sample")]
         shown += named
     words = (
@@ -47,7 +46,7 @@ def reconstructions_section(subject: Subject) -> Section:
         return left_out(RECONSTRUCTIONS, reason)
     x, lengths = subject.batch(subject.rows_near(subject.shown_length, _EACH))
     rebuilt = reconstruct(subject.model, x, lengths, subject.key)
-    originals, copies = subject.decode(Samples(x, lengths)), subject.decode(rebuilt)
+    originals, copies = decoded(subject.model, Samples(x, lengths)), decoded(subject.model, rebuilt)
     parts, shown = [], []
     for number, (original, copy) in enumerate(zip(originals, copies, strict=True), 1):
         named = [(f"original {number}", original), (f"reconstruction {number}", copy)]
@@ -68,7 +67,7 @@ def interpolation_section(subject: Subject) -> Section:
     ends = [subject.encoded(row) for row in subject.rows_near(subject.shown_length, 2)]
     points = interpolate(subject.model, *ends, subject.key, num_points=_NUM_POINTS)
     ways = [f"{100 * n // (_NUM_POINTS - 1)}% of the way" for n in range(_NUM_POINTS)]
-    named = list(zip(ways, subject.decode(points), strict=True))
+    named = list(zip(ways, decoded(subject.model, points), strict=True))
     words = (
         "From one sequence to another, both taken back to the noise of the prior: every point "
         "between is as typical as a draw, as far as the model fits the data."
@@ -119,6 +118,4 @@ def _no_latents(subject: Subject) -> str | None:
 
 
 def _share_of_same(x: jax.Array, lengths: jax.Array, rebuilt: Samples) -> str:
-    same = np.asarray(x == rebuilt.symbols).reshape(*x.shape[:2], -1).all(-1)
-    same &= np.arange(x.shape[1]) < np.asarray(lengths)[:, None]
-    return f"{int(same.sum()):,} of {int(lengths.sum()):,} steps come back the same"
+    return f"{num_same(x, lengths, rebuilt):,} of {int(lengths.sum()):,} steps come back the same"

@@ -3,16 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nlf_jax import media
 from nlf_jax.data.music.piano_roll import encode_roll
+from nlf_jax.latents import right_padded
 from nlf_jax.models import LatentVariableModel, SequenceModel
-from nlf_jax.sampling import Samples
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.units import Unit, unit_of
 from nlf_jax.training.workdir import Description
@@ -105,24 +103,12 @@ class Subject:
 
     def batch(self, rows: Sequence[np.ndarray]) -> tuple[jax.Array, jax.Array]:
         """Rows of the data right-padded with zeros, [B, T, ..], and their lengths."""
-        encoded = [self.encoded(row) for row in rows]
-        longest = max(map(len, encoded))
-        padded = np.zeros((len(rows), longest, *encoded[0].shape[1:]), encoded[0].dtype)
-        for place, row in zip(padded, encoded, strict=True):
-            place[: len(row)] = row
-        return jnp.asarray(padded), jnp.array([len(row) for row in encoded], jnp.int32)
+        return right_padded([jnp.asarray(self.encoded(row)) for row in rows])
 
     def rows_near(self, length: int, count: int) -> list[np.ndarray]:
         """The first rows of the data among those whose length is nearest."""
         distance = [abs(len(row) - length) for row in self.rows]
         return [self.rows[i] for i in np.argsort(distance, kind="stable")[:count]]
-
-    def decode(self, samples: Samples) -> list[Any]:
-        """Texts, or rolls bool [T, 88]."""
-        symbols, lengths = jax.device_get(samples)
-        if not self.is_text:
-            return media.decode_rolls(symbols, lengths)
-        return ["".join(map(self.symbol, row[:n])) for row, n in zip(symbols, lengths, strict=True)]
 
     def symbol(self, number: int) -> str:
         """The text of a symbol; without a vocabulary its number."""

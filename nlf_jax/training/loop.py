@@ -22,6 +22,7 @@ from nlf_jax.models import SequenceModel, create_network
 from nlf_jax.training import evaluate, schedules
 from nlf_jax.training.config import TrainConfig
 from nlf_jax.training.hosts import agreed, broadcast, on_primary
+from nlf_jax.training.key_streams import Stream, stream_key
 from nlf_jax.training.metrics import FILE_NAME, FetchedStep, StepInfo, Window, summarise
 from nlf_jax.training.progress import HostState
 from nlf_jax.training.record import Record
@@ -37,7 +38,6 @@ from nlf_jax.training.state import (
 from nlf_jax.training.units import unit_of
 
 MAX_SKIPPED_IN_A_ROW = 10
-_PARAMETER_STREAM, _STEP_STREAM, _VALIDATION_STREAM = range(3)
 
 
 class Trainer:
@@ -159,7 +159,7 @@ class Trainer:
         self._report(self._window.fetch())
         self._save()
         epoch = self.host.epochs
-        key = jax.random.fold_in(self._key(_VALIDATION_STREAM), epoch)
+        key = jax.random.fold_in(self._key(Stream.VALIDATION), epoch)
         try:
             scores = evaluate.score(
                 self.state.model,
@@ -264,14 +264,14 @@ class Trainer:
             self._config.network,
             num_symbols=self._corpus.num_symbols,
             max_length=self._corpus.max_length,
-            key=self._key(_PARAMETER_STREAM),
+            key=self._key(Stream.PARAMETERS),
         )
         model = SequenceModel(
             network=network,
             length_log_prob=jax.numpy.asarray(self._length_prior()),
             vocabulary=self._corpus.vocabulary,
         )
-        return create_state(model, self._updates, self._key(_STEP_STREAM))
+        return create_state(model, self._updates, self._key(Stream.STEPS))
 
     def _length_prior(self) -> np.ndarray:
         splits = self._corpus.splits
@@ -281,8 +281,8 @@ class Trainer:
             self._config.length_smoothing,
         )
 
-    def _key(self, stream: int) -> jax.Array:
-        return jax.random.fold_in(jax.random.key(self._config.seed), stream)
+    def _key(self, stream: Stream) -> jax.Array:
+        return stream_key(self._config.seed, stream)
 
     def _ramp(self) -> dict[str, float]:
         config = self._config

@@ -43,12 +43,7 @@ def roll_to_midi(
     """
     mido = _import_mido()
     roll = check_roll(roll)
-    check_frame_length(frames_per_quarter, None)
-    if not MIN_BEATS_PER_MINUTE <= beats_per_minute <= 1000:
-        raise UserError(
-            f"beats_per_minute must be between {MIN_BEATS_PER_MINUTE} and 1000, "
-            f"got {beats_per_minute}."
-        )
+    check_timing(frames_per_quarter, beats_per_minute)
     track = mido.MidiTrack()
     track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(beats_per_minute)))
     track.extend(_note_messages(roll))
@@ -100,6 +95,16 @@ def _events_of(midi: "mido.MidiFile") -> MidiEvents:
     except (ValueError, struct.error) as error:
         raise UserError(f"This mido.MidiFile cannot be a file ({error}).") from error
     return parse_midi(buffer.getvalue())
+
+
+def check_timing(frames_per_quarter: int, beats_per_minute: float) -> None:
+    """Raises UserError unless these are in the ranges that ``roll_to_midi`` gives."""
+    check_frame_length(frames_per_quarter, None)
+    if not MIN_BEATS_PER_MINUTE <= beats_per_minute <= 1000:
+        raise UserError(
+            f"beats_per_minute must be between {MIN_BEATS_PER_MINUTE} and 1000, "
+            f"got {beats_per_minute}."
+        )
 
 
 def check_frame_length(frames_per_quarter: int, frame_seconds: float | None) -> None:
