@@ -120,7 +120,9 @@ NLSQ, MIXTURE = TRANSFORMS["nlsq"], logistic_mixture(3)
 
 ACROSS_D = {
     "reverse": Entry(Reverse, FLIPPED),
-    "chain": Entry(lambda: Chain([made(NLSQ, False), Reverse(), coupling(NLSQ, False)]), ALL),
+    "chain": Entry(
+        lambda: Chain([made(NLSQ, False), Reverse(), coupling(NLSQ, False)]), ALL, iterates=True
+    ),
     "made_of_inverted": Entry(lambda: Inverse(made(inverted(NLSQ), True)), DESCENDING),
     "elementwise_mixture": Entry(lambda: elementwise(MIXTURE), OWN, iterates=True),
     "made_mixture": Entry(lambda: made(MIXTURE, False), ASCENDING, iterates=True),
@@ -141,6 +143,7 @@ ACROSS_T = {
     f"{model}_{transform}": Entry(
         lambda m=model, t=transform: model_prior(m, t),
         NO_OTHER_STEP if model == "af_only" else CAUSAL,
+        iterates=model == "af_af",
     )
     for model, transform in [*((m, "nlsq") for m in FLOW_MODELS), ("af_scf", "affine")]
 }
