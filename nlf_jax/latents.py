@@ -211,7 +211,7 @@ def _interpolate(model, ends, end_lengths, key, num_points, greedy, mesh) -> Sam
     noise, _ = network.prior.inverse_and_log_det(z, SequenceContext(end_lengths))
     way = jnp.linspace(0.0, 1.0, num_points, dtype=jnp.float32)
     shares = jnp.stack([1.0 - way, way], axis=1)
-    lengths = jnp.round((shares * end_lengths).sum(1)).astype(jnp.int32)
+    lengths = jnp.round((shares * end_lengths.astype(jnp.float32)[None]).sum(1)).astype(jnp.int32)
     noise = jax.vmap(_blend, (None, None, 0))(jnp.swapaxes(noise, 0, 1), end_lengths, shares)
     rows = (noise, lengths, jax.random.split(symbol_key, num_points))
     return map_rows(partial(_from_noise, greedy=greedy), mesh, rows, model)
