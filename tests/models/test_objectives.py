@@ -119,7 +119,7 @@ def test_probabilities_of_a_language_model_sum_to_one(model, emission):
         ("lstm", "dropout"),
         ("gated", "dropout"),
         ("af_codebook", "dropout"),
-        ("af_af", "vae_dropout"),
+        ("af_nohidden", "vae_dropout"),
     ],
 )
 def test_dropout_is_on_in_training_only(model, kind):
