@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,8 +59,9 @@ class Torture:
     """
 
     def __init__(self, directory: Path, model: str, seed: int):
-        self._directory, self._random = directory, random.Random(seed)
+        self._directory, self._model, self._random = directory, model, random.Random(seed)
         self.counts: collections.Counter[str] = collections.Counter()
+        self.soaked: dict[str, Any] = {}
         self._victims = Victims(directory, (f"--model={model}",))
         self._whole = directory / "undisturbed"
         self._require(self._victims.run(self._whole), 0, "Trained")
@@ -256,6 +258,10 @@ class Torture:
             raise Failure(f"parameters that are not finite were saved: {wrong}")
         self.counts["skipped steps"] += sum(row.get("skipped", 0) for row in rows_of(workdir))
 
+    def soak(self, num_steps: int) -> None:
+        """Trains and samples for long."""
+        self.soaked = soak(self._directory, self._model, num_steps)
+
     def _kill_once(self, workdir: Path) -> Ended:
         """Kills at any moment of a run, one time in five before its first metrics."""
         if self._random.random() < 0.2:
@@ -314,6 +320,22 @@ class Torture:
         return Path(shutil.copytree(self._whole, self._directory / f"copy_{name}"))
 
 
+SCENARIOS: dict[str, Callable[[Torture, argparse.Namespace], object]] = {
+    "kills": lambda torture, asked: torture.sigkill(asked.kills),
+    "signals": lambda torture, asked: torture.signals(max(1, asked.kills // 5)),
+    "corruption": lambda torture, _: torture.corruption(),
+    "all corrupt": lambda torture, _: torture.all_corrupt(),
+    "second run": lambda torture, _: torture.second_run(),
+    "unwritable": lambda torture, _: torture.unwritable(),
+    "disk full": lambda torture, _: torture.disk_full(),
+    "hostile": lambda torture, asked: torture.hostile(None if asked.kills >= NUM_KILLS else 3),
+    "evaluations": lambda torture, asked: torture.evaluations(max(1, asked.kills // 5)),
+    "preparation": lambda torture, asked: torture.preparation(asked.kills),
+    "not finite": lambda torture, _: torture.not_finite(),
+    "soak": lambda torture, asked: torture.soak(asked.soak_steps),
+}
+
+
 def main() -> int:
     """Runs every scenario; see the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -321,7 +343,7 @@ def main() -> int:
     parser.add_argument("--model", choices=MODELS, default="af_scf")
     parser.add_argument("--soak_steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", action="append", help="a scenario, as it is printed; repeatable")
+    parser.add_argument("--only", action="append", choices=SCENARIOS, help="repeatable")
     parser.add_argument("--output", type=Path, default=Path("results/torture.json"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -337,33 +359,17 @@ def main() -> int:
 
 def _torture(directory: Path, arguments: argparse.Namespace) -> tuple[dict, int]:
     torture, failures = Torture(directory, arguments.model, arguments.seed), 0
-    soaked: dict = {}
-    scenarios: dict[str, Callable[[], object]] = {
-        "kills": lambda: torture.sigkill(arguments.kills),
-        "signals": lambda: torture.signals(max(1, arguments.kills // 5)),
-        "corruption": torture.corruption,
-        "all corrupt": torture.all_corrupt,
-        "second run": torture.second_run,
-        "unwritable": torture.unwritable,
-        "disk full": torture.disk_full,
-        "hostile": lambda: torture.hostile(None if arguments.kills >= NUM_KILLS else 3),
-        "evaluations": lambda: torture.evaluations(max(1, arguments.kills // 5)),
-        "preparation": lambda: torture.preparation(arguments.kills),
-        "not finite": torture.not_finite,
-        "soak": lambda: soaked.update(soak(directory, arguments.model, arguments.soak_steps)),
-    }
-    chosen = arguments.only or list(scenarios)
-    for name, scenario in ((name, scenarios[name]) for name in chosen):
+    for name in arguments.only or SCENARIOS:
         start = time.monotonic()
         try:
-            scenario()
+            SCENARIOS[name](torture, arguments)
             verdict = "as it should be"
         except (Failure, SoakFailure, subprocess.TimeoutExpired) as failure:
             failures += 1
             verdict = f"FAILED: {failure}"
         print(f"{name:<12}{time.monotonic() - start:>7.0f} s  {verdict}", flush=True)
     counts = {"losses": 0} | dict(torture.counts)
-    return {"counts": counts, "soak": soaked, "failed_scenarios": failures}, failures
+    return {"counts": counts, "soak": torture.soaked, "failed_scenarios": failures}, failures
 
 
 def _files(directory: Path) -> list[Path]:
