@@ -22,6 +22,11 @@ def test_what_cannot_be_built_is_refused_at_once(values):
         ModelConfig(**SMALL | values)
 
 
+def test_a_number_that_no_float_holds_is_refused():
+    with pytest.raises(UserError, match=r"^dropout is too large: 1000\.*"):
+        ModelConfig(**SMALL, dropout=10**400)
+
+
 def test_a_network_that_no_memory_holds_is_refused_before_it_is_made():
     config = ModelConfig(model="lstm", hidden=99_999, embedding=99_999)
     with pytest.raises(

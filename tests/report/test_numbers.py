@@ -13,6 +13,7 @@ from nlf_jax.report.curves import curve
 from nlf_jax.report.density import Mixture, main_directions, step_priors
 from nlf_jax.report.positions import binned, step_costs
 from nlf_jax.report.scores import evaluations_of, read_evaluations, score_of
+from nlf_jax.report.spelling import spelling_section
 from nlf_jax.training.evaluate import weights_digest
 from tests.models.tiny import make_batch, make_model
 
@@ -168,3 +169,10 @@ def test_scores_are_numbers(value, score, tmp_path):
     (tmp_path / "eval_valid.json").write_text(json.dumps({"scores": {"nll_bits": value}}))
     assert score_of(read_evaluations(tmp_path)["valid"], "nll_bits") == score
     assert score_of(None, "nll_bits") is None
+
+
+def test_a_plane_is_not_drawn_of_one_dimension():
+    model = SimpleNamespace(network=SimpleNamespace(latent_size=1))
+    section = spelling_section(SimpleNamespace(is_text=True, has_latent=True, model=model), TEXT)
+    assert "the latent has one dimension" in section.body
+    assert not section.figures
