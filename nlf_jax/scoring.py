@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -17,7 +16,6 @@ from nlf_jax.data.sequences import encoded
 from nlf_jax.errors import UserError
 from nlf_jax.mesh import map_rows, replicate
 from nlf_jax.models import CodebookFlow, LanguageModel, SequenceModel
-from nlf_jax.nn.position import step_mask
 from nlf_jax.objectives import log_mean_weight
 
 # In units of sigma: read denoised, a code is then taken for its neighbour in one of 4,000 draws at
@@ -237,9 +235,8 @@ def _costs(model, x, lengths, number, key, num_samples: int | None, mesh: Mesh |
 def _exact_costs(
     rows: tuple[Array, Int[Array, "B"], PRNGKeyArray], model: SequenceModel
 ) -> Float[Array, "B T"]:
-    x, lengths, _ = rows
-    log_probs = language_model_of(model.network).log_prob(jnp.swapaxes(x, 0, 1), lengths)
-    return jnp.where(step_mask(lengths, x.shape[1]), -log_probs, 0.0).T
+    terms = language_model_of(model.network).terms_by_step(*rows, num_samples=1)
+    return -terms.reconstruction[..., 0].T
 
 
 def _bounds(

@@ -32,9 +32,6 @@ _TO_SCORE = {
     "midi_dir": "score: a folder of MIDI files.",
 }
 
-# Flags of score that take no value.
-_SWITCHES = ("--cut", "--json")
-
 _GIVEN = {"text", "unseen", "midi_file", "row", "split", "seed", "greedy"}
 _DRAWN = {"seed", "num_samples", "length", "temperature", "greedy"}
 # Which commands take which flags; all take those that are in none of these.
@@ -155,9 +152,9 @@ def parse(argv: Sequence[str], extra: Flags, model: str = DEFAULT_MODEL) -> Comm
         UserError: an unknown flag (naming near ones), a wrong value, or a word that is no flag.
     """
     rest, overrides = _split_overrides(argv)
-    if "--mode=score" in rest:
-        rest = [_standard_input(*pair) for pair in pairwise(["", *rest])]
     defined = define(extra, model)
+    if "--mode=score" in rest:
+        rest = [_standard_input(*pair, defined) for pair in pairwise(["", *rest])]
     try:
         # absl would take seconds to search for what is near an unknown name.
         strangers = defined(["program", *rest], known_only=True)[1:]
@@ -183,9 +180,10 @@ def parse(argv: Sequence[str], extra: Flags, model: str = DEFAULT_MODEL) -> Comm
     return line
 
 
-def _standard_input(before: str, word: str) -> str:
+def _standard_input(before: str, word: str, defined: flags.FlagValues) -> str:
     """``-`` alone is the standard input; after a flag that takes a value it is that value."""
-    takes_value = before.startswith("--") and "=" not in before and before not in _SWITCHES
+    name = before.removeprefix("--")
+    takes_value = name != before and name in defined and not defined[name].boolean
     return "--text_file=-" if word == "-" and not takes_value else word
 
 

@@ -51,7 +51,8 @@ def _symbols(subject: Subject, x: np.ndarray, shown: np.ndarray) -> Figure:
     )
     names = [visible(subject.symbol(row)) for row in rows]
     steps = np.arange(len(shown))
-    least = 1e-12 if is_exact(subject.model.network) else 0.5 / NUM_PROPOSALS
+    exact = is_exact(subject.model.network)
+    least = 1e-12 if exact else 0.5 / NUM_PROPOSALS
     bits = -np.log2(np.maximum(shown[steps, x[: len(shown)]], least))
     places = np.searchsorted(rows, x[: len(shown)])
     width, height = max(WIDTH, 0.7 + 0.145 * len(shown)), 1.9 + 0.145 * len(rows)
@@ -80,7 +81,7 @@ def _symbols(subject: Subject, x: np.ndarray, shown: np.ndarray) -> Figure:
         "Darker is more probable, squares are what does come, bars the bits that it costs. In the "
         "middle of words there is often one candidate left, at their starts many."
     )
-    if not is_exact(subject.model.network):
+    if not exact:
         caption += f" Bars end at {-np.log2(least):.1f} bits: more can't be told from the estimate."
     return Figure("conditionals", caption, (Panel(draw, alt, (width, height)),))
 

@@ -31,6 +31,7 @@ def test_words_that_are_no_flags_are_refused(word):
     [
         (["-"], None, "-"),
         (["--json", "-"], None, "-"),
+        (["--nocut", "-"], None, "-"),
         (["--text", "-"], ["-"], None),
         (["--text", "a", "-"], ["a"], "-"),
     ],
