@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ]
         for _ in range(args.repeats)
     ]
-    medians = 1000 * np.median(times, axis=0)
+    medians = 1000 * np.median(np.array(times), axis=0)
     print(f"{args.batch} sequences of {args.steps} steps; median of {args.repeats}")
     print(f"{'flow':<20}{'parameters':>12}{'density ms':>12}{'sample ms':>12}{'round trip':>12}")
     for row, (density_ms, sample_ms) in zip(rows, medians, strict=True):

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.special import logsumexp
 
 from benchmarks.timing import command_of
 from nlf_jax.cli.exit_codes import exit_code
@@ -40,7 +41,7 @@ def _mix_one(scores: Sequence[Score]) -> Score:
     if not all(each.exact for each in scores):
         raise UserError("a mixture is of models whose scores are exact: see nlf_jax.score.")
     costs = np.stack([each.cost_by_step for each in scores]).astype(np.float64)
-    by_step = -(np.logaddexp.reduce(-costs, axis=0) - np.log(len(costs)))
+    by_step = np.log(len(costs)) - logsumexp(-costs, axis=0)
     return scores[0]._replace(by_step=by_step, nats_given_length=float(by_step.sum()))
 
 

@@ -118,10 +118,10 @@ def _check(lengths: np.ndarray, batch_size: int, buckets: tuple[int, ...]) -> No
     if lengths.size == 0:
         raise UserError("There are no sequences to batch.")
     if lengths.min() < 1:
-        raise UserError(f"Sequence {lengths.argmin()} is empty; remove it.")
+        raise UserError(f"Sequence {np.argmin(lengths)} is empty; remove it.")
     if lengths.max() > buckets[-1]:
         raise UserError(
-            f"Sequence {lengths.argmax()} has length {lengths.max()}, over the largest bucket "
+            f"Sequence {np.argmax(lengths)} has length {lengths.max()}, over the largest bucket "
             f"{buckets[-1]}; add a larger bucket or drop the sequence."
         )
 

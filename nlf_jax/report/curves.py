@@ -76,7 +76,7 @@ def _minutes(rows: Sequence[Mapping[str, Any]]) -> str:
 def _words(subject: Subject, curves: Mapping[str, Curve]) -> str:
     steps, values = curves.get("valid", curves["train"])
     split = "validation" if "valid" in curves else "training"
-    best = int(values.argmin())
+    best = int(np.argmin(values))
     return (
         f"The lowest {split} value is {values[best]:.3f} {subject.unit_name}, at step "
         f"{steps[best]:,.0f}."

@@ -49,7 +49,7 @@ def _symbols(subject: Subject, x: np.ndarray, shown: np.ndarray) -> Figure:
     rows = np.flatnonzero(
         (shown.max(0) > _LEAST) | np.isin(np.arange(shown.shape[1]), x[: len(shown)])
     )
-    names = [visible(subject.symbol(row)) for row in rows]
+    names = [visible(subject.symbol(row)) for row in rows.tolist()]
     steps = np.arange(len(shown))
     exact = is_exact(subject.model.network)
     least = 1e-12 if exact else 0.5 / NUM_PROPOSALS
@@ -90,7 +90,7 @@ def _keys(subject: Subject, x: np.ndarray, shown: np.ndarray) -> Figure:
     sounding = x[: len(shown), NUM_DUMMIES:].astype(bool)
     shown = shown[:, NUM_DUMMIES:]
     keys = np.flatnonzero((shown.max(0) > _LEAST) | sounding.any(0))
-    low, high = (keys.min(), keys.max()) if keys.size else (39, 51)
+    low, high = (keys[0], keys[-1]) if keys.size else (39, 51)
     rows = np.arange(low, high + 1)
     steps, keys = np.nonzero(sounding)
     width = max(WIDTH, 0.8 + 0.1 * len(shown))

@@ -150,7 +150,7 @@ def subset(sequences: Sequence[Any], max_sequences: int | None, seed: int) -> li
     if max_sequences is None or max_sequences >= len(sequences):
         return list(sequences)
     chosen = np.random.default_rng(seed).choice(len(sequences), max_sequences, replace=False)
-    return [sequences[i] for i in sorted(chosen)]
+    return [sequences[i] for i in sorted(chosen.tolist())]
 
 
 def num_parameters(model: SequenceModel) -> int:

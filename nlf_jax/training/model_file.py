@@ -31,7 +31,7 @@ _MAX_DIGITS = 18
 _METADATA, _PRIOR = "__metadata__", "length_log_prob"
 _PARTS = ("config", "data", "source")
 _NAMES = {*_PARTS, "format", "experiment", "steps", "version"}
-_DTYPES = {np.dtype(np.float32): "F32"}
+_DTYPES: dict[np.dtype, str] = {np.dtype(np.float32): "F32"}
 
 
 class Loaded(NamedTuple):

@@ -66,5 +66,5 @@ def decode_rolls(symbols: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray
     Returns:
         bool [length, 88] each.
     """
-    rows = zip(np.asarray(symbols, np.bool_), lengths, strict=True)
-    return [row[: int(length), NUM_DUMMIES:] for row, length in rows]
+    rows = zip(np.asarray(symbols), lengths, strict=True)
+    return [row[: int(length), NUM_DUMMIES:].astype(np.bool_) for row, length in rows]

@@ -32,6 +32,6 @@ def transpose_rows(x: np.ndarray, max_semitones: int, rng: np.random.Generator) 
     Returns:
         bool [B, T, 89].
     """
-    shifts = rng.integers(-max_semitones, max_semitones + 1, size=len(x))
+    shifts = rng.integers(-max_semitones, max_semitones + 1, size=len(x)).tolist()
     rolls = [transpose(roll, shift) for roll, shift in zip(x[..., 1:], shifts, strict=True)]
     return np.concatenate([x[..., :1], np.stack(rolls)], axis=-1)
