@@ -2,7 +2,7 @@
 
     python tests/matrix.py [--versions=oldest,newest] [--pythons=python3.11,..] [pytest's arguments]
 
-For every Python from 3.11 to 3.13 that is found, and both ends of the versions, an environment is
+For every Python from 3.11 to 3.14 that is found, and both ends of the versions, an environment is
 made anew in a temporary folder. The oldest are the lower bounds of setup.cfg, where that Python
 has them; the newest are what pip finds. The exit code is 1 if any of the runs failed.
 """
@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PYTHONS = ("python3.11", "python3.12", "python3.13")
+PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
 EXTRAS = ("quickstart", "music", "dev")
 
 
